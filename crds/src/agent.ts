@@ -1,0 +1,55 @@
+import { z } from "zod";
+import { entryName, maxTurns } from "./refs.ts";
+import type { BaseStatus, Resource } from "./object.ts";
+import { TOOL_NAMES } from "./policy/tools.ts";
+
+export const agentSpecSchema = z
+  .object({
+    description: z.string().max(1024).describe("description says in a sentence what the agent is for; absent means none.").optional(),
+    model: z
+      .object({
+        name: entryName("name of a model of the Environment that the session runs in; required."),
+        temperature: z
+          .string()
+          .max(8)
+          .regex(/^(0|1)(\.[0-9]{1,4})?$|^2(\.0{1,4})?$/)
+          .describe('temperature from "0" to "2" as a decimal string; absent leaves it to the endpoint.')
+          .optional(),
+        reasoningEffort: z.enum(["minimal", "low", "medium", "high"]).describe("reasoningEffort asked of a reasoning model; absent leaves it to the endpoint.").optional(),
+        maxOutputTokens: z.int().min(1).max(1000000).describe("maxOutputTokens of one answer, in tokens; absent takes the Environment's.").optional(),
+      })
+      .describe("model that the agent asks, by the name an Environment gives it; required."),
+    instructions: z.string().min(1).max(65536).describe("instructions are the system prompt, at most 65536 characters; required."),
+    tools: z
+      .array(
+        z
+          .object({
+            name: z.enum(TOOL_NAMES).describe("name of a built-in tool; required."),
+            permission: z.enum(["Allow", "Deny"]).describe("permission for calls of the tool; absent means Allow, and an Environment may be stricter.").optional(),
+          })
+          .describe("tools entry: one tool the agent may use."),
+      )
+      .max(32)
+      .meta({
+        description: "tools the agent may use; absent means none.",
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["name"],
+      })
+      .optional(),
+    limits: z
+      .object({ maxTurns: maxTurns("absent leaves it to Session and Environment.").optional() })
+      .describe("limits of each session of the agent; only ever tighter than the Environment's.")
+      .optional(),
+  })
+  .describe("spec is the harness: what the agent is told and may use. It holds no credential, endpoint, image or pod field.");
+
+export type AgentSpec = z.infer<typeof agentSpecSchema>;
+
+export interface AgentStatus extends BaseStatus {
+  /** Digest of the spec, as sessions record it. */
+  readonly revision?: string;
+  /** Number of tools, for the TOOLS column. */
+  readonly tools?: number;
+}
+
+export type Agent = Resource<AgentSpec, AgentStatus>;

@@ -1,0 +1,49 @@
+import { z } from "zod";
+import { objectName } from "./refs.ts";
+import type { BaseStatus, Resource } from "./object.ts";
+
+const shortText = (description: string, max = 253) => z.string().min(1).max(max).describe(description);
+const time = (description: string) => z.string().max(64).meta({ description, format: "date-time" });
+const digest = (description: string) => z.string().max(80).regex(/^sha256:[0-9a-f]{64}$/).describe(description);
+
+export const approvalSpecSchema = z
+  .object({
+    sessionRef: z
+      .object({ name: objectName("name of the Session; required."), uid: shortText("uid of the Session; required.", 64) })
+      .describe("sessionRef names the Session whose call waits; required."),
+    agentName: objectName("agentName of the Session's Agent; required."),
+    call: shortText("call that waits, as the session log names it; required.", 128),
+    tool: shortText("tool that is called; required.", 256),
+    fingerprint: digest("fingerprint of agent, tool and arguments that the decision is for; required."),
+    argumentsSummary: z.string().max(2048).describe("argumentsSummary shows the arguments to people, escaped; required."),
+    argumentsDigest: digest("argumentsDigest is the digest of the whole arguments; required."),
+    requesters: z
+      .array(shortText("requesters entry: a user name.", 512))
+      .max(32)
+      .meta({ description: "requesters are the users who asked for the work; required, may be empty.", "x-kubernetes-list-type": "set" }),
+    allowRequester: z.boolean().describe("allowRequester lets requesters decide; required."),
+    allowServiceAccounts: z.boolean().describe("allowServiceAccounts lets service accounts decide; required."),
+    requestedAt: time("requestedAt is when the call was decided to need approval, RFC 3339; required."),
+    expiresAt: time("expiresAt is when waiting ends as a denial, RFC 3339; required."),
+    traceID: z.string().max(32).regex(/^[0-9a-f]{32}$/).describe("traceID of the session, 32 hexadecimal digits; required."),
+  })
+  .meta({
+    description: "spec is one tool call that waits for a decision, written once by the operator.",
+    "x-kubernetes-validations": [{ rule: "self == oldSelf", message: "spec is immutable: it is what the decision is about" }],
+  });
+
+export const approvalStatusSchema = z.object({
+  decision: z
+    .object({
+      decision: z.enum(["Approved", "Denied"]).describe("decision on the call; required."),
+      decidedBy: shortText("decidedBy is the user name of who decides, as the API server knows it; required.", 512),
+      reason: z.string().max(1024).describe("reason that the model is told; absent means none.").optional(),
+      scope: z.enum(["Once", "Session"]).describe("scope of an approval: this call or every equal call of the session; absent means Once.").optional(),
+      at: time("at is when it was decided, RFC 3339; required."),
+    })
+    .describe("decision of a person; absent while the call waits.")
+    .optional(),
+});
+
+export type ApprovalSpec = z.infer<typeof approvalSpecSchema>;
+export type Approval = Resource<ApprovalSpec, BaseStatus & z.infer<typeof approvalStatusSchema>>;

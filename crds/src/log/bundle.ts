@@ -1,0 +1,20 @@
+import { z } from "zod";
+import { agentSpecSchema } from "../agent.ts";
+import { environmentSpecSchema } from "../environment.ts";
+
+/**
+ * Everything a session runs by, frozen when it is bound: later edits of Agent and Environment never change a running session.
+ * `version` is the schema's; a gateway serves bundles of its own and the previous release.
+ */
+export const bundleSchema = z.object({
+  version: z.literal(1),
+  session: z.object({ uid: z.string().min(1), namespace: z.string().min(1), name: z.string().min(1) }),
+  agent: z.object({ name: z.string(), uid: z.string(), digest: z.string(), spec: agentSpecSchema }),
+  environment: z.object({ name: z.string(), uid: z.string(), digest: z.string(), spec: environmentSpecSchema }),
+  /** Effective limits: the tightest of Session, Agent and Environment. */
+  limits: z.object({ maxTurns: z.int().min(1), timeoutSeconds: z.int().min(1) }),
+  /** When the session was bound, RFC 3339; the deadline counts from here. */
+  startTime: z.iso.datetime(),
+  traceId: z.string().length(32),
+});
+export type Bundle = z.infer<typeof bundleSchema>;

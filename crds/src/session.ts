@@ -1,0 +1,89 @@
+import { z } from "zod";
+import { localRef, maxTurns, timeoutSeconds } from "./refs.ts";
+import type { BaseStatus, Resource } from "./object.ts";
+
+export const sessionSpecSchema = z
+  .object({
+    agentRef: localRef("agentRef names the Agent to run; required.", "an Agent"),
+    environmentRef: localRef("environmentRef names the Environment to run in; required.", "an Environment"),
+    prompt: z.string().min(1).max(98304).describe("prompt is the first message, at most 98304 characters; required."),
+    limits: z
+      .object({
+        maxTurns: maxTurns("absent means the tightest of Agent and Environment.").optional(),
+        timeoutSeconds: timeoutSeconds("absent means the Environment's.").optional(),
+      })
+      .describe("limits of this session; only ever tighter than the Environment's.")
+      .optional(),
+    cancel: z.boolean().describe("cancel ends the session with the outcome Cancelled; it cannot be undone; absent means false.").optional(),
+  })
+  .describe("spec is one run: Agent, Environment and prompt. It is immutable but for cancel.");
+
+export type SessionSpec = z.infer<typeof sessionSpecSchema>;
+
+/** Spec fields that may change after creation; the immutability rule is generated from all others. */
+export const SESSION_MUTABLE_FIELDS = ["cancel"] as const;
+
+const count = (description: string) => z.int().min(0).max(Number.MAX_SAFE_INTEGER).describe(description).optional();
+const text = (description: string, max: number) => z.string().max(max).describe(description).optional();
+const podName = (description: string) => z.string().max(253).describe(description).optional();
+
+/** Status fields besides conditions and observedGeneration. */
+export const sessionStatusSchema = z.object({
+  agentRevision: text("agentRevision is the digest of the Agent's spec that the session is bound to; absent before it is bound.", 80),
+  environmentRevision: text("environmentRevision is the digest of the Environment's spec that the session is bound to; absent before it is bound.", 80),
+  startTime: z.string().max(64).meta({ description: "startTime is when the session was bound, RFC 3339; absent before.", format: "date-time" }).optional(),
+  completionTime: z.string().max(64).meta({ description: "completionTime is when the session finished, RFC 3339; absent before.", format: "date-time" }).optional(),
+  runner: z
+    .object({
+      podName: podName("podName of the newest runner pod; absent before the first."),
+      attempts: count("attempts is how many runner pods were started so far."),
+      failuresInARow: count("failuresInARow is how many runner pods in a row ended without progress of the log; absent means 0."),
+    })
+    .describe("runner says which pod runs the harness; absent before the first attempt.")
+    .optional(),
+  sandbox: z.object({ podName: podName("podName of the newest sandbox pod; absent before the first.") }).describe("sandbox says which pod runs the commands; absent when none was needed.").optional(),
+  turns: count("turns is the number of model answers so far."),
+  toolCalls: count("toolCalls is the number of tool calls finished so far."),
+  lastEventSeq: count("lastEventSeq is the sequence number of the newest event of the log that this status covers."),
+  usage: z
+    .object({
+      inputTokens: count("inputTokens sent to models so far, in tokens, cached ones included."),
+      cachedInputTokens: count("cachedInputTokens is the part of inputTokens that endpoints served from their cache, in tokens."),
+      outputTokens: count("outputTokens received from models so far, in tokens, reasoning included."),
+      totalTokens: count("totalTokens is inputTokens plus outputTokens, in tokens."),
+      costUSD: text("costUSD is the money spent so far in USD as a decimal string; absent when a model used has no pricing.", 32),
+    })
+    .describe("usage is what the session has consumed so far, as computed by the gateway; absent before the first model answer.")
+    .optional(),
+  result: z
+    .object({
+      outcome: text("outcome of the session, e.g. Completed; equals the reason of the condition Succeeded.", 64),
+      text: text("text of the final answer, at most 4096 bytes; the log holds the whole.", 4096),
+      truncated: z.boolean().describe("truncated is true when text is only the start of the answer.").optional(),
+      message: text("message explains an outcome other than Completed and what to do about it.", 2048),
+    })
+    .describe("result of the session; absent until it has finished.")
+    .optional(),
+  trace: z
+    .object({ id: text("id of the session's trace, 32 hexadecimal digits.", 32) })
+    .describe("trace of the session; absent before it is bound.")
+    .optional(),
+  recentSteps: z
+    .array(
+      z
+        .object({
+          seq: count("seq of the event that ended the step."),
+          kind: z.enum(["model", "tool"]).describe("kind of the step: a model answer or a tool call.").optional(),
+          name: text("name of the model or tool.", 256),
+          outcome: text("outcome of the step: a finish reason for model, ok or what went wrong for tool.", 64),
+          seconds: count("seconds the step took, rounded down."),
+        })
+        .describe("recentSteps entry: one finished step."),
+    )
+    .max(10)
+    .meta({ description: "recentSteps are the last steps, oldest first, at most 10.", "x-kubernetes-list-type": "atomic" })
+    .optional(),
+});
+
+export type SessionStatus = BaseStatus & Readonly<z.infer<typeof sessionStatusSchema>>;
+export type Session = Resource<SessionSpec, SessionStatus>;

@@ -1,0 +1,56 @@
+import { z } from "zod";
+import { bundleSchema } from "../log/bundle.ts";
+import type { LogEvent, NewEvent } from "../log/events.ts";
+
+// Runner ↔ gateway. Bearer token of the pod (audience `paddock-gateway`); the gateway believes the pod UID that TokenReview
+// returns, and only when the operator registered it. Errors are problem details (problem.ts).
+
+/**
+ * `GET /v1/runner`: server-sent events. First `event: assignment` (Assignment, held back until the pod is registered), then
+ * `event: log` with a LogEvent each, `id` its seq: the log from `Last-Event-ID` + 1 (or from the start), then live; comments
+ * keep the connection alive every 15 s. The stream ends after `run.finished`.
+ */
+export const RUNNER_STREAM = "/v1/runner";
+
+export const assignmentSchema = z.object({
+  bundle: bundleSchema,
+  /** The epoch this pod has, or is to take with `runner.started`. */
+  epoch: z.int().min(1),
+  /** True when this pod's `runner.started` is in the log already: it keeps its epoch. */
+  started: z.boolean(),
+  /** The newest batch of this epoch that was stored; 0 for none. */
+  lastBatch: z.int().min(0),
+  /** Key by which the sandbox knows its session; kept out of the log. */
+  bindKey: z.string().min(32),
+});
+export type Assignment = z.infer<typeof assignmentSchema>;
+
+/**
+ * `POST /v1/runner/events`: append a batch, all or nothing. `batch` counts 1, 2, 3 … within an epoch, one in flight; repeating the
+ * last one returns its stored reply, any other is refused as `gap`. An accepted intent is the permission to act.
+ */
+export const RUNNER_EVENTS = "/v1/runner/events";
+
+export interface AppendRequest {
+  readonly epoch: number;
+  readonly batch: number;
+  readonly events: readonly NewEvent[];
+}
+
+/** The events as stored, in order. */
+export interface AppendReply {
+  readonly events: readonly LogEvent[];
+}
+
+/** `POST /v1/runner/deltas`: text as the model streams it, for eyes only; never stored. Answers 202. */
+export const RUNNER_DELTAS = "/v1/runner/deltas";
+
+export const deltaSchema = z.object({
+  turn: z.int().min(1),
+  attempt: z.int().min(1),
+  /** Text since the last delta; absent with `discarded`. */
+  text: z.string().max(65536).optional(),
+  /** True when the attempt failed and what was shown of it is void. */
+  discarded: z.boolean().optional(),
+});
+export type Delta = z.infer<typeof deltaSchema>;

@@ -1,0 +1,54 @@
+import { z } from "zod";
+import type { ToolName } from "../policy/tools.ts";
+
+// Runner → sandbox, HTTP/1.1 on port 8080 of the sandbox pod. Only runner pods of the Environment can connect (network policy), and
+// only the holder of the session's bind key is served. Every request but `GET /healthz` carries `Authorization: Bearer <bind key>` and
+// `Paddock-Epoch: <n>`. Errors are problem details with the types `unauthenticated`, `fenced`, `malformed`, `too-large`, `not-found`.
+
+/**
+ * `PUT /v1/bind` BindRequest → 200 BindReply. The first bind sets the key for the pod's life; a later one needs the same key and the
+ * same or a higher epoch; a higher epoch first ends the earlier runner's connections and kills its process groups. 403 `fenced` otherwise.
+ */
+export interface BindRequest {
+  readonly session: string;
+}
+export interface BindReply {
+  readonly workspace: string;
+  /** Version of this protocol. */
+  readonly protocol: 1;
+}
+
+/**
+ * `POST /v1/calls` SandboxCall → 200 SandboxResult when the tool ran or failed as tools do (a file that does not exist is a result, not an
+ * HTTP error). One request, one run: a repeated `call`+`attempt` answers 409 `conflict`. Closing the connection kills the call's processes.
+ */
+export interface SandboxCall {
+  /** The call's identity, `<run>/<turn>/<index>`. */
+  readonly call: string;
+  readonly attempt: number;
+  readonly tool: ToolName;
+  readonly arguments: Readonly<Record<string, unknown>>;
+  /** The call is stopped after this many seconds. */
+  readonly timeoutSeconds: number;
+}
+
+export const sandboxResultSchema = z.object({
+  status: z.enum(["ok", "error", "timeout"]),
+  /** UTF-8 text, cut to the tool's limit (bash: last 2,000 lines or 48 KiB; others: 32 KiB head and tail) with a line that says so. */
+  content: z.string(),
+  /** Size in bytes before the cut. */
+  bytes: z.int().min(0),
+  truncated: z.boolean(),
+  seconds: z.number().min(0),
+});
+export type SandboxResult = z.infer<typeof sandboxResultSchema>;
+
+/**
+ * `GET /v1/egress` with `Connection: Upgrade`, `Upgrade: paddock-egress`: after the 101 the roles turn round: the sandbox speaks HTTP/2 as a
+ * client and the runner answers. Each request of a program in the sandbox to its proxy (127.0.0.1:3128) becomes one stream: CONNECT as CONNECT
+ * with `:authority`, plain HTTP as the request itself with its absolute target. One channel at a time: a newer one of the same or a higher epoch replaces it.
+ */
+export const EGRESS_UPGRADE = "paddock-egress";
+
+/** Where programs in the sandbox find their proxy. */
+export const SANDBOX_PROXY_PORT = 3128;

@@ -1,0 +1,105 @@
+import type { BaseStatus, ObjectMeta } from "@paddock/api/object";
+import type { Claim } from "@paddock/api/conditions";
+import type { NewEvent } from "@paddock/api/log/events";
+import type { RecordRequest, PodRegistration } from "@paddock/api/wire/records";
+
+/** Namespace and name of an object; what the queue holds. */
+export interface Key {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+/** Anything with a kind, a name and a namespace, as it goes to the API server. */
+export interface Manifest {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: { readonly name: string; readonly namespace: string; readonly labels?: Readonly<Record<string, string>> };
+}
+
+/** An object as a cache holds it. */
+export interface Observed {
+  readonly metadata: ObjectMeta;
+}
+
+/**
+ * A kind of thing that is observed, as a typed token: a resource of the API server, or the gateway's records. `index` names the
+ * look-ups its cache keeps besides namespace and name.
+ */
+export interface Source<T> {
+  readonly name: string;
+  /** Type of the cached value; never read. */
+  readonly of?: T;
+}
+
+/** The observed world: caches only, synchronous, never throws. */
+export interface Read {
+  get<T>(source: Source<T>, key: Key): T | undefined;
+  /** Values whose index `index` has the value `value`; [] when there is none. */
+  list<T>(source: Source<T>, index: string, value: string): readonly T[];
+  /** False until the initial list of the source is complete: absence proves nothing before. */
+  isSynced<T>(source: Source<T>): boolean;
+}
+
+/** What a decision may ask for: the only writes there are. Each is idempotent. */
+export type Action =
+  /** Create; "already exists" is success when it has the same owner UID (or, without an owner, our managed-by label), else NameConflict. */
+  | { readonly verb: "create"; readonly object: Manifest }
+  /** Server-side apply with our field manager, for objects without a life of their own (policies, service accounts). Same NameConflict rule. */
+  | { readonly verb: "apply"; readonly object: Manifest }
+  /** Delete with UID as precondition; absent is success. */
+  | { readonly verb: "delete"; readonly resource: "Pod"; readonly key: Key; readonly uid: string }
+  /** Create the session's record at the gateway. */
+  | { readonly verb: "bind"; readonly uid: string; readonly record: RecordRequest }
+  | { readonly verb: "register"; readonly podUid: string; readonly registration: PodRegistration }
+  | { readonly verb: "append"; readonly uid: string; readonly events: readonly NewEvent[] }
+  | { readonly verb: "acknowledge"; readonly uid: string }
+  /** Cancel and finish a record whose Session is gone; a live GET by UID must confirm that first. */
+  | { readonly verb: "abandon"; readonly uid: string; readonly key: Key };
+
+/** What one pass wants: writes in order, what status is to say, and when to look again without being woken. */
+export interface Plan<Status extends BaseStatus> {
+  readonly actions: readonly Action[];
+  /** Conditions; each kind gives all it has, abnormal-true ones only while they hold. undefined leaves status as it is. */
+  readonly claims: readonly Claim[] | undefined;
+  /** The other fields of status, whole. undefined keeps what is there. */
+  readonly status?: Omit<Status, "conditions" | "observedGeneration">;
+  readonly requeueAfterMs?: number;
+}
+
+/** A kind of resource and how it is reconciled. `observe` returns undefined when the object is gone; `decide` is pure. */
+export interface Kind<World extends { readonly self: Self<Status> }, Status extends BaseStatus> {
+  readonly name: string;
+  observe(read: Read, key: Key): World | undefined;
+  decide(world: World, now: Date): Plan<Status>;
+  /** Claims that tell a failed action to the object's readers; the plan's own claims stay where it says nothing. */
+  explain?(world: World, fault: Fault): readonly Claim[];
+}
+
+export interface Self<Status extends BaseStatus> {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: ObjectMeta;
+  readonly status?: Status;
+}
+
+/**
+ * A failed action, classified. `retry`: true goes to the queue's back-off. `slow`: nothing but a change by people can help, look again
+ * rarely. Conflict is silent. `programming` errors are counted apart and logged with their stack.
+ */
+export interface Fault {
+  readonly kind: "conflict" | "name-conflict" | "forbidden" | "invalid" | "namespace-terminating" | "unavailable" | "log-conflict" | "programming";
+  readonly message: string;
+  readonly retry: boolean;
+  readonly cause: unknown;
+}
+
+/** What a pass needs from outside, as parameters. */
+export interface Ports<Status extends BaseStatus> {
+  readonly read: Read;
+  readonly write: {
+    act(action: Action): Promise<void>;
+    status(self: Self<Status>, status: Status): Promise<void>;
+  };
+  now(): Date;
+  classify(error: unknown): Fault;
+}
