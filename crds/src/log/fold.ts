@@ -40,7 +40,7 @@ const folders: Folders = {
         : { requested: state.sandbox.requested, pending: false, lost: data.podUid },
   }),
   "session.cancelled": (_, { seq }) => ({ cancelled: true, lastNewsSeq: seq }),
-  "run.finished": (state, { data, seq, at, role }) => ({ request: undefined, finished: { ...data, seq, at, role } }),
+  "run.finished": (_, { data, seq, at, role }) => ({ request: undefined, finished: { ...data, seq, at, role } }),
 };
 
 /** The state after one more event. Pure; throws RangeError when the event does not follow the state. */

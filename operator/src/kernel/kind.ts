@@ -48,8 +48,8 @@ export type Action =
   | { readonly verb: "apply"; readonly object: Manifest }
   /** Delete with UID as precondition; absent is success. */
   | { readonly verb: "delete"; readonly resource: "Pod"; readonly key: Key; readonly uid: string }
-  /** Create the session's record at the gateway. */
-  | { readonly verb: "bind"; readonly uid: string; readonly record: RecordRequest }
+  /** Create the session's record at the gateway. The writer adds the namespace's UID from a live GET: a cache could be of an older namespace. */
+  | { readonly verb: "bind"; readonly uid: string; readonly record: Omit<RecordRequest, "namespaceUid"> }
   | { readonly verb: "register"; readonly podUid: string; readonly registration: PodRegistration }
   | { readonly verb: "append"; readonly uid: string; readonly events: readonly NewEvent[] }
   | { readonly verb: "acknowledge"; readonly uid: string }

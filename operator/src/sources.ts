@@ -1,0 +1,51 @@
+import type { Agent } from "@paddock/api/agent";
+import type { Environment } from "@paddock/api/environment";
+import type { Session } from "@paddock/api/session";
+import type { RecordView } from "@paddock/api/wire/records";
+import type { Observed, Source } from "./kernel/kind.ts";
+
+// What the operator observes. A pod, policy or service account is cached as the slim part that some decision reads.
+
+export interface PodView extends Observed {
+  readonly spec: { readonly nodeName?: string };
+  readonly status: {
+    readonly phase?: "Pending" | "Running" | "Succeeded" | "Failed" | "Unknown";
+    readonly podIP?: string;
+    readonly reason?: string;
+    readonly message?: string;
+    readonly conditions?: readonly { readonly type: string; readonly status: string; readonly reason?: string; readonly message?: string }[];
+    readonly containerStatuses?: readonly ContainerStatusView[];
+  };
+}
+
+export interface ContainerStatusView {
+  readonly name: string;
+  readonly state?: {
+    readonly waiting?: { readonly reason?: string; readonly message?: string };
+    readonly running?: { readonly startedAt?: string };
+    readonly terminated?: { readonly exitCode: number; readonly reason?: string; readonly message?: string };
+  };
+}
+
+export interface PolicyView extends Observed {
+  readonly spec: Readonly<Record<string, unknown>>;
+}
+
+export const agents: Source<Agent> = { name: "agents" };
+export const environments: Source<Environment> = { name: "environments" };
+export const sessions: Source<Session> = { name: "sessions" };
+/** Pods with our managed-by label. Index `session-uid`: the label paddock.dev/session-uid. */
+export const pods: Source<PodView> = { name: "pods" };
+/** Network policies with our managed-by label. Index `namespace`. */
+export const networkPolicies: Source<PolicyView> = { name: "networkpolicies" };
+/** Service accounts with our managed-by label. Index `namespace`. */
+export const serviceAccounts: Source<Observed> = { name: "serviceaccounts" };
+/** The gateway's records: key is namespace/name of the Session, but look them up by index `uid`. Index `namespace/name` too. */
+export const records: Source<RecordView> = { name: "records" };
+
+export const BY_SESSION_UID = "session-uid";
+export const BY_UID = "uid";
+export const BY_NAMESPACE = "namespace";
+/** Sessions by `<namespace>/<agentRef.name>` and `<namespace>/<environmentRef.name>`. */
+export const BY_AGENT = "agent";
+export const BY_ENVIRONMENT = "environment";
