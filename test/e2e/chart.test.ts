@@ -1,0 +1,164 @@
+import assert from "node:assert/strict";
+import { execFile } from "node:child_process";
+import { existsSync } from "node:fs";
+import { join } from "node:path";
+import { test } from "node:test";
+import { promisify } from "node:util";
+import { parseAllDocuments } from "yaml";
+
+// The chart as Helm renders it: what is installed, with which rights, and what its schema refuses.
+
+const root = join(import.meta.dirname, "../..");
+const bundled = join(root, ".cluster/bin/helm");
+const HELM = existsSync(bundled) ? bundled : "helm";
+const RELEASE_NAMESPACE = "paddock-system";
+
+interface Rule {
+  readonly apiGroups: readonly string[];
+  readonly resources: readonly string[];
+  readonly resourceNames?: readonly string[];
+  readonly verbs: readonly string[];
+}
+
+interface Subject { readonly kind: string; readonly name: string; readonly namespace?: string }
+
+interface Rendered {
+  readonly kind: string;
+  readonly metadata: { readonly name: string; readonly namespace?: string };
+  readonly rules?: readonly Rule[];
+  readonly roleRef?: { readonly kind: string; readonly name: string };
+  readonly subjects?: readonly Subject[];
+  readonly spec?: { readonly template?: { readonly spec: PodSpec }; readonly volumeClaimTemplates?: readonly { readonly spec: { readonly storageClassName?: string } }[] };
+  readonly data?: unknown;
+}
+
+interface PodSpec {
+  readonly securityContext: Readonly<Record<string, unknown>>;
+  readonly containers: readonly { readonly name: string; readonly securityContext: Readonly<Record<string, unknown>>; readonly resources: Readonly<Record<string, unknown>> }[];
+  readonly volumes?: readonly Readonly<Record<string, unknown>>[];
+}
+
+/** What the chart installs with the given `--set` arguments; rejects with Helm's own words. */
+async function render(...sets: readonly string[]): Promise<readonly Rendered[]> {
+  const args = ["template", "paddock", join(root, "charts/paddock"), "--namespace", RELEASE_NAMESPACE, ...sets.flatMap((set) => ["--set", set])];
+  const { stdout } = await promisify(execFile)(HELM, args, { maxBuffer: 64 * 1024 * 1024 });
+  return parseAllDocuments(stdout).map((document) => document.toJS() as Rendered | null).filter((object) => object !== null);
+}
+
+/** Rules bound to a service account of the release: by namespace, "" for the whole cluster. */
+function rightsOf(objects: readonly Rendered[], account: string): readonly { readonly namespace: string; readonly rule: Rule }[] {
+  return objects
+    .filter(({ subjects }) => subjects?.some(({ kind, name, namespace }) => kind === "ServiceAccount" && name === account && namespace === RELEASE_NAMESPACE))
+    .flatMap((binding) => {
+      const scope = binding.kind === "ClusterRoleBinding" ? "" : (binding.metadata.namespace ?? "");
+      const role = objects.find(
+        ({ kind, metadata }) => kind === binding.roleRef?.kind && metadata.name === binding.roleRef.name && (kind === "ClusterRole" || metadata.namespace === scope),
+      );
+      assert.ok(role, `${binding.kind} ${binding.metadata.name} names a role that the chart does not make`);
+      return (role.rules ?? []).map((rule) => ({ namespace: scope, rule }));
+    });
+}
+
+function inWords({ namespace, rule }: { readonly namespace: string; readonly rule: Rule }): string {
+  const names = rule.resourceNames === undefined ? "" : ` ${rule.resourceNames.join("|")}`;
+  return `${namespace || "*"}: ${rule.verbs.join(",")} ${rule.resources.join(",")}${names}`;
+}
+
+const FORBIDDEN_RESOURCES = ["secrets", "pods/exec", "pods/attach", "pods/ephemeralcontainers", "nodes", "validatingwebhookconfigurations", "mutatingwebhookconfigurations"];
+const FORBIDDEN_VERBS = ["*", "impersonate", "escalate", "bind"];
+
+for (const [mode, sets] of [["cluster-wide", []], ["namespaced", ["watchNamespaces={blue,green}"]]] as const) {
+  test(`${mode}: no right on Secrets, no wildcard, nothing that gives more rights`, async () => {
+    const objects = await render(...sets);
+    const rules = [...rightsOf(objects, "paddock-operator"), ...rightsOf(objects, "paddock-gateway")];
+    assert.ok(rules.length >= 8, "both accounts have rights");
+    const allRules = [...rules.map(({ rule }) => rule), ...objects.flatMap((object) => object.rules ?? [])];
+    for (const rule of allRules) {
+      const words = JSON.stringify(rule);
+      for (const part of [...rule.apiGroups, ...rule.resources]) assert.ok(!part.includes("*"), `wildcard in ${words}`);
+      assert.deepEqual(rule.verbs.filter((verb) => FORBIDDEN_VERBS.includes(verb)), [], words);
+      assert.deepEqual(rule.resources.filter((resource) => FORBIDDEN_RESOURCES.includes(resource)), [], words);
+    }
+  });
+
+  test(`${mode}: the gateway may review tokens and access, and write its certificate`, async () => {
+    assert.deepEqual(rightsOf(await render(...sets), "paddock-gateway").map(inWords).sort(), [
+      "*: create subjectaccessreviews",
+      "*: create tokenreviews",
+      "paddock-system: get,patch configmaps paddock-gateway-ca",
+    ]);
+  });
+}
+
+test("cluster-wide: the operator's rights, word for word", async () => {
+  assert.deepEqual(rightsOf(await render(), "paddock-operator").map(inWords), [
+    "*: get,list,watch agents,environments,sessions",
+    "*: patch agents/status,environments/status,sessions/status",
+    "*: get,list,watch,create,delete pods",
+    "*: get,list,watch,create,patch serviceaccounts",
+    "*: get,list,watch,create,patch networkpolicies",
+    "*: get namespaces",
+    "paddock-system: get configmaps paddock-gateway-ca",
+  ]);
+});
+
+test("namespaced: the operator has the same rights in the listed namespaces and none elsewhere", async () => {
+  const everywhere = rightsOf(await render(), "paddock-operator").filter(({ namespace }) => namespace === "").map(({ rule }) => rule);
+  const rights = rightsOf(await render("watchNamespaces={blue,green}"), "paddock-operator");
+  for (const namespace of ["blue", "green"]) {
+    assert.deepEqual(rights.filter((right) => right.namespace === namespace).map(({ rule }) => rule), everywhere);
+  }
+  assert.deepEqual([...new Set(rights.map(({ namespace }) => namespace))].sort(), ["blue", "green", RELEASE_NAMESPACE]);
+});
+
+test("every pod is more than restricted, with requests and limits", async () => {
+  const pods = (await render()).flatMap(({ kind, metadata, spec }) => (spec?.template === undefined ? [] : [{ of: `${kind}/${metadata.name}`, pod: spec.template.spec }]));
+  assert.deepEqual(pods.map(({ of }) => of).sort(), ["Deployment/paddock-operator", "StatefulSet/paddock-gateway"]);
+  for (const { of, pod } of pods) {
+    assert.deepEqual(
+      [pod.securityContext.runAsNonRoot, pod.securityContext.runAsUser, pod.securityContext.seccompProfile],
+      [true, 65532, { type: "RuntimeDefault" }],
+      of,
+    );
+    for (const container of pod.containers) {
+      assert.deepEqual(container.securityContext, { allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, capabilities: { drop: ["ALL"] } }, of);
+      assert.deepEqual(Object.keys(container.resources).sort(), ["limits", "requests"], of);
+    }
+    assert.ok(!(pod.volumes ?? []).some((volume) => "hostPath" in volume || "secret" in volume), of);
+  }
+});
+
+test("the certificate's ConfigMap has no data of the chart's, so that an upgrade leaves the gateway's alone", async () => {
+  const map = (await render()).find(({ kind, metadata }) => kind === "ConfigMap" && metadata.name === "paddock-gateway-ca");
+  assert.ok(map);
+  assert.equal(map.data, undefined);
+});
+
+test("persistence: a claim by default, one that exists, or none", async () => {
+  const gatewayOf = (objects: readonly Rendered[]) => objects.find(({ kind }) => kind === "StatefulSet")?.spec;
+  const made = gatewayOf(await render());
+  assert.equal(made?.volumeClaimTemplates?.length, 1);
+  assert.equal(made.volumeClaimTemplates[0]?.spec.storageClassName, undefined);
+  assert.equal(gatewayOf(await render("gateway.persistence.storageClassName="))?.volumeClaimTemplates?.[0]?.spec.storageClassName, "");
+  const named = gatewayOf(await render("gateway.persistence.existingClaim=log"));
+  assert.equal(named?.volumeClaimTemplates, undefined);
+  assert.deepEqual(named?.template?.spec.volumes, [{ name: "data", persistentVolumeClaim: { claimName: "log" } }]);
+  const none = gatewayOf(await render("gateway.persistence.enabled=false"));
+  assert.deepEqual(none?.template?.spec.volumes, [{ name: "data", emptyDir: { sizeLimit: "8Gi" } }]);
+});
+
+const REFUSED: Readonly<Record<string, string>> = {
+  "a name that does not exist": "watchNamespace={a}",
+  "a name that does not exist, deeper": "gateway.persistence.path=/data",
+  "a namespace that cannot be one": "watchNamespaces={Blue_1}",
+  "a log level that does not exist": "logLevel=verbose",
+  "a range without its length": "network.privateRanges={10.0.0.0}",
+  "a size without its unit": "gateway.persistence.size=8",
+  "a list in place of a word": "image.pullPolicy={Always}",
+};
+
+for (const [what, set] of Object.entries(REFUSED)) {
+  test(`the schema refuses ${what}`, async () => {
+    await assert.rejects(render(set), /specifications of the schema/);
+  });
+}
