@@ -1,25 +1,24 @@
 import { z } from "zod";
 import { entryName, maxTurns } from "./refs.ts";
+import { freeText, matching } from "./text.ts";
 import type { BaseStatus, Resource } from "./object.ts";
 import { TOOL_NAMES } from "./policy/tools.ts";
 
 export const agentSpecSchema = z
   .object({
-    description: z.string().max(1024).describe("description says in a sentence what the agent is for; absent means none.").optional(),
+    description: freeText("description says in a sentence what the agent is for; absent means none.", 1024).optional(),
     model: z
       .object({
         name: entryName("name of a model of the Environment that the session runs in; required."),
-        temperature: z
-          .string()
-          .max(8)
-          .regex(/^(0|1)(\.[0-9]{1,4})?$|^2(\.0{1,4})?$/)
-          .describe('temperature from "0" to "2" as a decimal string; absent leaves it to the endpoint.')
-          .optional(),
+        temperature: matching("^([01](\\.[0-9]{1,4})?|2(\\.0{1,4})?)$", 8, {
+          description: 'temperature from "0" to "2" as a decimal string; absent leaves it to the endpoint.',
+          hint: 'write a decimal string from "0" to "2" such as "0.2", with at most four decimals',
+        }).optional(),
         reasoningEffort: z.enum(["minimal", "low", "medium", "high"]).describe("reasoningEffort asked of a reasoning model; absent leaves it to the endpoint.").optional(),
         maxOutputTokens: z.int().min(1).max(1000000).describe("maxOutputTokens of one answer, in tokens; absent takes the Environment's.").optional(),
       })
       .describe("model that the agent asks, by the name an Environment gives it; required."),
-    instructions: z.string().min(1).max(65536).describe("instructions are the system prompt, at most 65536 characters; required."),
+    instructions: freeText("instructions are the system prompt, at most 65536 characters; required.", 65536, 1),
     tools: z
       .array(
         z
@@ -38,18 +37,19 @@ export const agentSpecSchema = z
       .optional(),
     limits: z
       .object({ maxTurns: maxTurns("absent leaves it to Session and Environment.").optional() })
-      .describe("limits of each session of the agent; only ever tighter than the Environment's.")
+      .describe("limits of each session of the agent, only ever tighter than the Environment's; absent means the Environment's.")
       .optional(),
   })
   .describe("spec is the harness: what the agent is told and may use. It holds no credential, endpoint, image or pod field.");
 
 export type AgentSpec = z.infer<typeof agentSpecSchema>;
 
-export interface AgentStatus extends BaseStatus {
-  /** Digest of the spec, as sessions record it. */
-  readonly revision?: string;
-  /** Number of tools, for the TOOLS column. */
-  readonly tools?: number;
-}
+/** Status fields besides conditions and observedGeneration. */
+export const agentStatusSchema = z.object({
+  revision: z.string().max(80).describe("revision is the digest of the spec, as sessions record it; absent before the first look at the object.").optional(),
+  tools: z.int().min(0).describe("tools is the number of spec.tools, for the TOOLS column; absent before the first look at the object.").optional(),
+});
+
+export type AgentStatus = BaseStatus & Readonly<z.infer<typeof agentStatusSchema>>;
 
 export type Agent = Resource<AgentSpec, AgentStatus>;

@@ -1,10 +1,11 @@
 import { z } from "zod";
 import { objectName } from "./refs.ts";
+import { matching } from "./text.ts";
 import type { BaseStatus, Resource } from "./object.ts";
 
 const shortText = (description: string, max = 253) => z.string().min(1).max(max).describe(description);
 const time = (description: string) => z.string().max(64).meta({ description, format: "date-time" });
-const digest = (description: string) => z.string().max(80).regex(/^sha256:[0-9a-f]{64}$/).describe(description);
+const digest = (description: string) => matching("^sha256:[0-9a-f]{64}$", 80, { description, hint: "write sha256: and 64 lower-case hexadecimal digits" });
 
 export const approvalSpecSchema = z
   .object({
@@ -25,11 +26,11 @@ export const approvalSpecSchema = z
     allowServiceAccounts: z.boolean().describe("allowServiceAccounts lets service accounts decide; required."),
     requestedAt: time("requestedAt is when the call was decided to need approval, RFC 3339; required."),
     expiresAt: time("expiresAt is when waiting ends as a denial, RFC 3339; required."),
-    traceID: z.string().max(32).regex(/^[0-9a-f]{32}$/).describe("traceID of the session, 32 hexadecimal digits; required."),
+    traceID: matching("^[0-9a-f]{32}$", 32, { description: "traceID of the session, 32 hexadecimal digits; required.", hint: "write 32 lower-case hexadecimal digits" }),
   })
   .meta({
     description: "spec is one tool call that waits for a decision, written once by the operator.",
-    "x-kubernetes-validations": [{ rule: "self == oldSelf", message: "spec is immutable: it is what the decision is about" }],
+    "x-kubernetes-validations": [{ rule: "self == oldSelf", message: "field is immutable: it is what the decision is about; only status.decision may be written" }],
   });
 
 export const approvalStatusSchema = z.object({

@@ -1,21 +1,27 @@
 import { z } from "zod";
 import { USD_PATTERN } from "./log/money.ts";
-import { entryName, labelSelector, maxTurns, resources, secretKeyRef, timeoutSeconds } from "./refs.ts";
+import { entryName, labelSelector, maxTurns, quantity, resources, secretKeyRef, timeoutSeconds } from "./refs.ts";
+import { matching } from "./text.ts";
 import type { BaseStatus, Resource } from "./object.ts";
 import { TOOL_NAMES } from "./policy/tools.ts";
 
+const BASE_URL = "^https?://([A-Za-z0-9]([-A-Za-z0-9._]*[A-Za-z0-9])?|\\[[0-9A-Fa-f:.]+\\])(:[0-9]{1,5})?(/[^\\s?#]*)?$";
+const IMAGE = "^([A-Za-z0-9.-]+(:[0-9]{1,5})?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?$";
+
 const price = (what: string, absence: string) =>
-  z.string().max(16).regex(new RegExp(USD_PATTERN)).describe(`${what} in USD per million tokens as a decimal string such as "1.25"; ${absence}`);
+  matching(USD_PATTERN, 16, {
+    description: `${what} in USD per million tokens as a decimal string such as "1.25"; ${absence}`,
+    hint: 'write USD as a decimal string such as "1.25": at most six digits before the point and nine after, no sign, exponent or currency',
+  });
 
 const model = z
   .object({
     name: entryName("name by which Agents ask for the model; required."),
     model: z.string().min(1).max(256).describe("model id at the endpoint, e.g. gpt-5.2; required."),
-    baseURL: z
-      .string()
-      .max(2048)
-      .regex(/^https?:\/\/[^\s/?#@]+(\/[^\s?#]*)?$/)
-      .describe("baseURL of an OpenAI-compatible endpoint, with scheme and path and without credentials or query, e.g. https://api.openai.com/v1; required."),
+    baseURL: matching(BASE_URL, 2048, {
+      description: "baseURL of an OpenAI-compatible endpoint, with scheme and path and without credentials or query, e.g. https://api.openai.com/v1; required.",
+      hint: "write scheme, host and path such as https://api.openai.com/v1, without credentials, query or fragment",
+    }),
     apiKey: z
       .object({ secretKeyRef: secretKeyRef("secretKeyRef names the Secret key that holds the API key; required.") })
       .describe("apiKey for the endpoint by reference; absent means the endpoint needs none.")
@@ -37,7 +43,7 @@ const inClusterPeer = z
     namespaceSelector: labelSelector("namespaceSelector picks namespaces by label; absent means the Environment's own.").optional(),
     podSelector: labelSelector("podSelector picks pods by label; absent means every pod of the namespaces.").optional(),
     ports: z
-      .array(z.int().min(1).max(65535).describe("ports entry: a TCP port of the pods, 1 to 65535."))
+      .array(z.int().min(1).max(65535).describe("ports entry: a TCP port, 1 to 65535."))
       .min(1)
       .max(16)
       .meta({ description: "ports of the pods (not of a Service in front of them), TCP; required.", "x-kubernetes-list-type": "set" }),
@@ -57,13 +63,10 @@ export const environmentSpecSchema = z
       .optional(),
     sandbox: z
       .object({
-        image: z
-          .string()
-          .min(1)
-          .max(512)
-          .regex(/^[^\s]+$/)
-          .describe("image of sandbox pods, built from the release's sandbox image; absent means that image itself.")
-          .optional(),
+        image: matching(IMAGE, 512, {
+          description: "image of sandbox pods, built from the release's sandbox image; absent means that image itself.",
+          hint: "write an image reference such as ghcr.io/paddock/sandbox:0.1.0 or one with @sha256: and its digest",
+        }).optional(),
         provisioning: z
           .enum(["OnDemand", "Never"])
           .describe("provisioning of the sandbox: OnDemand makes it when a tool first needs it, Never refuses such tools; absent means OnDemand.")
@@ -72,11 +75,7 @@ export const environmentSpecSchema = z
         resources: resources("resources of a sandbox pod; absent means the release's defaults.").optional(),
         workspace: z
           .object({
-            size: z.string().max(32).meta({
-              description: "size of /workspace in bytes, e.g. 2Gi; absent means 1Gi.",
-              "x-kubernetes-int-or-string": true,
-              "x-kubernetes-validations": [{ rule: "isQuantity(string(self))", message: "write a Kubernetes quantity such as 2Gi" }],
-            }).optional(),
+            size: quantity("size of /workspace in bytes, e.g. 2Gi; absent means 1Gi.").optional(),
           })
           .describe("workspace is the directory that commands work in; absent means 1Gi that ends with the pod.")
           .optional(),
@@ -122,12 +121,13 @@ export const environmentSpecSchema = z
 export type EnvironmentSpec = z.infer<typeof environmentSpecSchema>;
 export type ModelEndpoint = EnvironmentSpec["models"][number];
 
-export interface EnvironmentStatus extends BaseStatus {
-  /** Digest of the spec, as sessions record it. */
-  readonly revision?: string;
-  /** Number of models, for the MODELS column. */
-  readonly models?: number;
-}
+/** Status fields besides conditions and observedGeneration. */
+export const environmentStatusSchema = z.object({
+  revision: z.string().max(80).describe("revision is the digest of the spec, as sessions record it; absent before the first look at the object.").optional(),
+  models: z.int().min(0).describe("models is the number of spec.models, for the MODELS column; absent before the first look at the object.").optional(),
+});
+
+export type EnvironmentStatus = BaseStatus & Readonly<z.infer<typeof environmentStatusSchema>>;
 
 export type Environment = Resource<EnvironmentSpec, EnvironmentStatus>;
 

@@ -1,15 +1,20 @@
 import { z } from "zod";
+import { matching } from "./text.ts";
 
 // Fields that several kinds share. Every description starts with the field's name and says unit, default and what absence means.
 
 const DNS_LABEL = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 const DNS_SUBDOMAIN = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
+const LABEL_VALUE = "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$";
+const LABEL_KEY = "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$";
 
 /** Name of an entry in one of our lists: an RFC 1123 label. */
-export const entryName = (description: string) => z.string().min(1).max(63).regex(new RegExp(DNS_LABEL)).describe(description);
+export const entryName = (description: string) =>
+  matching(DNS_LABEL, 63, { description, hint: "write a name of lower-case letters, digits and '-' that starts and ends with a letter or digit" });
 
 /** Name of a Kubernetes object: an RFC 1123 subdomain. */
-export const objectName = (description: string) => z.string().min(1).max(253).regex(new RegExp(DNS_SUBDOMAIN)).describe(description);
+export const objectName = (description: string) =>
+  matching(DNS_SUBDOMAIN, 253, { description, hint: "write an object's name: lower-case letters, digits, '-' and '.', with a letter or digit at both ends" });
 
 /** Reference to an object of the same namespace, by name. */
 export const localRef = (description: string, target: string) =>
@@ -20,41 +25,61 @@ export const secretKeyRef = (description: string) =>
   z
     .object({
       name: objectName("name of the Secret in the same namespace; required."),
-      key: z.string().min(1).max(253).regex(/^[-._a-zA-Z0-9]+$/).describe("key inside the Secret's data; required."),
+      key: matching("^[-._a-zA-Z0-9]+$", 253, {
+        description: "key inside the Secret's data; required.",
+        hint: "write a key of a Secret: letters, digits, '-', '_' and '.'",
+      }),
     })
     .describe(description);
 
 /** Kubernetes' own quantity syntax; served as int-or-string so that `cpu: 1` works as in a Pod. */
-const quantity = (description: string) =>
-  z.string().max(32).meta({
+export const quantity = (description: string) =>
+  z.union([z.string().max(32), z.int()]).meta({
     description,
     "x-kubernetes-int-or-string": true,
-    "x-kubernetes-validations": [{ rule: "isQuantity(string(self))", message: "write a Kubernetes quantity such as 500m, 1 or 256Mi" }],
+    "x-kubernetes-validations": [
+      { rule: "isQuantity(string(self)) && quantity(string(self)).sign() == 1", message: "write a Kubernetes quantity above zero such as 500m, 1 or 256Mi" },
+    ],
   });
 
-const amounts = (description: string, defaults: string) =>
+const amounts = (description: string) =>
   z
     .object({
-      cpu: quantity(`cpu in cores or millicores, e.g. 500m; default ${defaults}.`).optional(),
-      memory: quantity(`memory in bytes, e.g. 512Mi; default ${defaults}.`).optional(),
-      "ephemeral-storage": quantity(`ephemeral-storage in bytes, e.g. 1Gi; default ${defaults}.`).optional(),
+      cpu: quantity("cpu in cores or millicores, e.g. 500m; absent means the release's default.").optional(),
+      memory: quantity("memory in bytes, e.g. 512Mi; absent means the release's default.").optional(),
+      "ephemeral-storage": quantity("ephemeral-storage in bytes, e.g. 1Gi; absent means the release's default.").optional(),
     })
     .describe(description);
+
+// CEL spells a dash in a member's name `__dash__`.
+const requestsFit = (["cpu", "memory", "ephemeral-storage"] as const).map((name) => {
+  const member = name.replaceAll("-", "__dash__");
+  const [request, limit] = [`self.requests.${member}`, `self.limits.${member}`];
+  const both = `has(self.requests) && has(${request}) && has(self.limits) && has(${limit})`;
+  const isReadable = `isQuantity(string(${request})) && isQuantity(string(${limit}))`;
+  return {
+    rule: `!(${both}) || !(${isReadable}) || quantity(string(${request})).compareTo(quantity(string(${limit}))) <= 0`,
+    message: `requests.${name} is more than limits.${name}: lower the request or raise the limit`,
+  };
+});
 
 /** Requests and limits of a pod's one container. Limits are always set: what is absent takes the release's default. */
 export const resources = (description: string) =>
   z
     .object({
-      requests: amounts("requests that the scheduler reserves; absent members take the release's defaults.", "is the release's").optional(),
-      limits: amounts("limits the container may not exceed; absent members take the release's defaults.", "is the release's").optional(),
+      requests: amounts("requests that the scheduler reserves; absent members take the release's defaults.").optional(),
+      limits: amounts("limits the container may not exceed; absent members take the release's defaults.").optional(),
     })
-    .describe(description);
+    .meta({ description, "x-kubernetes-validations": requestsFit });
 
 /** Turn and time limits; every kind words its own absence. */
 export const maxTurns = (absence: string) =>
   z.int().min(1).max(10000).describe(`maxTurns is the number of model answers a session may use, counted per input; ${absence}`);
 export const timeoutSeconds = (absence: string) =>
   z.int().min(1).max(604800).describe(`timeoutSeconds is the time in seconds a session may take from its start; ${absence}`);
+
+/** Keys of labels and annotations, as Kubernetes writes them. */
+export const labelKey = matching(LABEL_KEY, 317, { description: "key of a label", hint: "write label keys such as app or app.kubernetes.io/name" });
 
 export interface LabelSelector {
   readonly matchLabels?: Readonly<Record<string, string>> | undefined;
@@ -64,11 +89,8 @@ export const labelSelector = (description: string) =>
   z
     .object({
       matchLabels: z
-        .record(z.string().max(317), z.string().max(63))
-        .meta({
-          description: "matchLabels that an object must all carry; empty selects everything.",
-          maxProperties: 16,
-        })
+        .record(labelKey, z.string().max(63).regex(new RegExp(LABEL_VALUE)).describe("value of a label"))
+        .meta({ description: "matchLabels that an object must all carry; absent or empty selects everything.", maxProperties: 16 })
         .optional(),
     })
     .describe(description);

@@ -1,25 +1,65 @@
 import { z } from "zod";
+import { labelKey } from "./refs.ts";
 import { sessionSpecSchema } from "./session.ts";
+import { celString, freeText, matching } from "./text.ts";
 import type { BaseStatus, Resource } from "./object.ts";
 
-const FIVE_FIELDS = /^[^\s=]+(\s+[^\s=]+){4}$/;
-const labels = (description: string) => z.record(z.string().max(317), z.string().max(1024)).meta({ description, maxProperties: 32 });
+const FIVE_FIELDS = "^\\S+(\\s+\\S+){4}$";
+
+interface CronField {
+  readonly name: string;
+  readonly range: string;
+  /** Pattern of one value. */
+  readonly value: string;
+}
+
+const CRON_FIELDS: readonly CronField[] = [
+  { name: "minute", range: "0–59", value: "[0-5]?[0-9]" },
+  { name: "hour", range: "0–23", value: "([01]?[0-9]|2[0-3])" },
+  { name: "day of month", range: "1–31", value: "(0?[1-9]|[12][0-9]|3[01])" },
+  { name: "month", range: "1–12 or JAN–DEC", value: "(0?[1-9]|1[0-2]|[Jj][Aa][Nn]|[Ff][Ee][Bb]|[Mm][Aa][RrYy]|[Aa][Pp][Rr]|[Jj][Uu][NnLl]|[Aa][Uu][Gg]|[Ss][Ee][Pp]|[Oo][Cc][Tt]|[Nn][Oo][Vv]|[Dd][Ee][Cc])" },
+  { name: "day of week", range: "0–7 or SUN–SAT", value: "([0-7]|[Ss][Uu][Nn]|[Mm][Oo][Nn]|[Tt][Uu][Ee]|[Ww][Ee][Dd]|[Tt][Hh][Uu]|[Ff][Rr][Ii]|[Ss][Aa][Tt])" },
+];
+
+// One rule per field, so that the answer names the field that is wrong. A rule leaves texts without five fields to FIVE_FIELDS.
+const cronRules = CRON_FIELDS.map(({ name, range, value }, index) => {
+  const item = `(\\*|${value}(-${value})?)(/[1-9][0-9]?)?`;
+  const before = index === 0 ? "" : `(\\S+\\s+){${index}}`;
+  const after = index === 4 ? "" : `(\\s+\\S+){${4 - index}}`;
+  const pattern = `^${before}${item}(,${item})*${after}$`;
+  return {
+    rule: `!self.matches(${celString(FIVE_FIELDS)}) || self.contains('TZ=') || self.matches(${celString(pattern)})`,
+    message: `the ${name} (field ${index + 1}) is outside ${range}: write *, a value, a range such as 1-5, a list such as 1,3 or a step such as */2`,
+  };
+});
+
+const labels = (description: string) =>
+  z.record(labelKey, freeText("value of a label or annotation", 1024)).meta({ description, maxProperties: 32 });
 
 export const scheduleSpecSchema = z
   .object({
     schedule: z
       .string()
-      .min(9)
+      .min(1)
       .max(256)
-      .regex(FIVE_FIELDS)
       .meta({
         description: 'schedule in the five fields of cron, e.g. "30 6 * * 1-5"; required.',
-        "x-kubernetes-validations": [{ rule: "!self.contains('TZ=')", message: "a time zone does not belong in the expression: use spec.timeZone" }],
+        "x-kubernetes-validations": [
+          { rule: "!self.contains('TZ=')", message: "a time zone does not belong in the expression: use spec.timeZone" },
+          {
+            rule: `self.contains('TZ=') || self.matches(${celString(FIVE_FIELDS)})`,
+            message: 'write the five fields of cron: minute, hour, day of month, month, day of week, e.g. "30 6 * * 1-5"; no seconds, no @daily',
+          },
+          ...cronRules,
+        ],
       }),
-    timeZone: z.string().min(1).max(64).regex(/^[A-Za-z0-9_+/-]+$/).describe("timeZone is an IANA name such as Europe/Berlin; absent means UTC.").optional(),
+    timeZone: matching("^[A-Za-z][A-Za-z0-9_+/-]*$", 64, {
+      description: "timeZone is an IANA name such as Europe/Berlin; absent means UTC.",
+      hint: "write an IANA time zone such as Europe/Berlin, or leave the field out for UTC",
+    }).optional(),
     concurrencyPolicy: z.enum(["Allow", "Forbid", "Replace"]).describe("concurrencyPolicy says what happens when the last session still runs; absent means Forbid.").optional(),
     startingDeadlineSeconds: z.int().min(0).max(604800).describe("startingDeadlineSeconds is how late in seconds a run may still start; absent means 300.").optional(),
-    suspend: z.boolean().describe("suspend stops the schedule from firing; must be true in this release, which does not fire schedules.").optional(),
+    suspend: z.boolean().describe("suspend stops the schedule from firing; must be true in this release, which does not fire schedules, so absent is refused.").optional(),
     successfulSessionsHistoryLimit: z.int().min(0).max(100).describe("successfulSessionsHistoryLimit is how many successful sessions are kept; absent means 3.").optional(),
     failedSessionsHistoryLimit: z.int().min(0).max(100).describe("failedSessionsHistoryLimit is how many failed sessions are kept; absent means 1.").optional(),
     sessionTemplate: z

@@ -1,18 +1,19 @@
 import { z } from "zod";
 import { localRef, maxTurns, timeoutSeconds } from "./refs.ts";
+import { freeText } from "./text.ts";
 import type { BaseStatus, Resource } from "./object.ts";
 
 export const sessionSpecSchema = z
   .object({
     agentRef: localRef("agentRef names the Agent to run; required.", "an Agent"),
     environmentRef: localRef("environmentRef names the Environment to run in; required.", "an Environment"),
-    prompt: z.string().min(1).max(98304).describe("prompt is the first message, at most 98304 characters; required."),
+    prompt: freeText("prompt is the first message, at most 98304 characters; required.", 98304, 1),
     limits: z
       .object({
         maxTurns: maxTurns("absent means the tightest of Agent and Environment.").optional(),
         timeoutSeconds: timeoutSeconds("absent means the Environment's.").optional(),
       })
-      .describe("limits of this session; only ever tighter than the Environment's.")
+      .describe("limits of this session, only ever tighter than the Environment's; absent means those of Agent and Environment.")
       .optional(),
     cancel: z.boolean().describe("cancel ends the session with the outcome Cancelled; it cannot be undone; absent means false.").optional(),
   })
@@ -23,7 +24,7 @@ export type SessionSpec = z.infer<typeof sessionSpecSchema>;
 /** Spec fields that may change after creation; the immutability rule is generated from all others. */
 export const SESSION_MUTABLE_FIELDS = ["cancel"] as const;
 
-const count = (description: string) => z.int().min(0).max(Number.MAX_SAFE_INTEGER).describe(description).optional();
+const count = (description: string) => z.int().min(0).describe(description).optional();
 const text = (description: string, max: number) => z.string().max(max).describe(description).optional();
 const podName = (description: string) => z.string().max(253).describe(description).optional();
 

@@ -1,0 +1,20 @@
+import { z } from "zod";
+
+/**
+ * Member of a schema's meta that says what to write when the pattern does not match. The CRD then checks the pattern by a CEL rule with
+ * this message: the API server's own answer to a bare pattern prints the regular expression, which helps nobody.
+ */
+export const HINT = "x-paddock-hint";
+
+/** A string that must match a pattern; `hint` tells people what to write. The pattern is RE2 without look-around. */
+export const matching = (pattern: string, max: number, { description, hint }: { readonly description: string; readonly hint: string }) =>
+  z.string().min(1).max(max).regex(new RegExp(pattern)).meta({ description, [HINT]: hint });
+
+/** Free text. NUL is refused: neither SQLite text nor a model's API carries it faithfully. */
+export const freeText = (description: string, max: number, min: 0 | 1 = 0) =>
+  z.string().min(min).max(max).regex(new RegExp("^[^\\x00]*$")).meta({ description, [HINT]: "text may not hold a NUL character: remove it" });
+
+/** Text as a CEL string literal. */
+export function celString(text: string): string {
+  return `'${text.replaceAll("\\", "\\\\").replaceAll("'", "\\'")}'`;
+}
