@@ -38,7 +38,7 @@ export const quantity = (description: string) =>
     description,
     "x-kubernetes-int-or-string": true,
     "x-kubernetes-validations": [
-      { rule: "isQuantity(string(self)) && quantity(string(self)).sign() == 1", message: "write a Kubernetes quantity above zero such as 500m, 1 or 256Mi" },
+      { rule: "isQuantity(string(self)) && quantity(string(self)).isGreaterThan(quantity('0'))", message: "write a Kubernetes quantity above zero such as 500m, 1 or 256Mi" },
     ],
   });
 

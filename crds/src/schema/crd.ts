@@ -197,7 +197,8 @@ function buildSchema(kind: KindName): StructuralSchema {
     properties: {
       apiVersion: { description: `apiVersion is ${GROUP}/${VERSION}.`, type: "string" },
       kind: { description: `kind is ${kind}.`, type: "string" },
-      metadata: { description: "metadata is the object's standard metadata.", type: "object" },
+      // The API server knows what metadata is and refuses a description of it.
+      metadata: { type: "object" },
       spec: { ...specNode, ...(rules.length === 0 ? {} : { "x-kubernetes-validations": rules }) },
       status: { ...statusNode, default: { observedGeneration: -1 } },
     },
