@@ -1,0 +1,14 @@
+import { list, must } from "./kubectl.ts";
+import type { Pod } from "./lab.ts";
+
+const READS = new Set(["get", "list", "watch"]);
+
+/** Writes the operator has sent to the API server since it started, by its own metric. Throws when the metric is not served. */
+export async function countWrites(): Promise<number> {
+  const pod = (await list<Pod>("pods", "paddock-system")).find(({ metadata }) => metadata.name.startsWith("paddock-operator") && metadata.deletionTimestamp === undefined);
+  if (pod === undefined) throw new Error("no operator pod runs in paddock-system");
+  const text = await must(["get", "--raw", `/api/v1/namespaces/paddock-system/pods/${pod.metadata.name}:9090/proxy/metrics`]);
+  const lines = text.split("\n").filter((line) => line.startsWith("paddock_apiserver_requests_total{"));
+  if (lines.length === 0) throw new Error("the operator serves no paddock_apiserver_requests_total");
+  return lines.filter((line) => !READS.has(/verb="([a-z]+)"/.exec(line)?.[1] ?? "")).reduce((sum, line) => sum + Number(line.split(" ").at(-1)), 0);
+}
