@@ -1,10 +1,12 @@
 // `npm run demo`: a real cluster with Paddock in it, the two examples that need no key run to their end, and how to go on.
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Session } from "@paddock/api/session";
 import { LABELS } from "@paddock/api/names";
-import { kubectl, root, toolsDir } from "./cluster/checkout.ts";
+import { kubeconfigFile, kubectl, root, toolsDir } from "./cluster/checkout.ts";
 import { up } from "./cluster/main.ts";
+import type { Standing } from "./cluster/main.ts";
 import { openProgress } from "./progress.ts";
 import type { Progress } from "./progress.ts";
 
@@ -20,6 +22,8 @@ const EXAMPLES: readonly Example[] = [
 const NAMESPACE = "default";
 const TIME_LIMIT_MS = 5 * 60_000;
 const POLL_MS = 500;
+
+const MODEL_IMAGE = "ghcr.io/paddock/scripted-model:0.1.0";
 
 type Kubectl = (...args: readonly string[]) => Promise<string>;
 
@@ -39,19 +43,30 @@ async function main(): Promise<void> {
   try {
     await ask("delete", "session", ...EXAMPLES.map(({ session }) => session), "--ignore-not-found");
     const sessions: Session[] = [];
-    for (const example of EXAMPLES) sessions.push(await runExample(example, ask, progress));
+    for (const example of EXAMPLES) {
+      await applyExample(example, cluster, ask);
+      progress(`examples/${example.folder}: applied`);
+      sessions.push(await finishedSession(example.session, ask, progress));
+    }
     sessions.forEach((session, index) => print(describeRun(session, EXAMPLES[index]?.folder ?? "")));
-    print(describeNextSteps(cluster.kubeconfig));
+    print(describeNextSteps());
   } catch (error) {
     if (error instanceof ExampleFailed) print(await describeFailure(error.session, ask));
     throw error;
   }
 }
 
-/** Applies an example and waits until its Session has finished; throws ExampleFailed unless it is Completed. */
-async function runExample({ folder, session }: Example, ask: Kubectl, progress: Progress): Promise<Session> {
-  await ask("apply", "-f", join(root, "examples", folder));
-  progress(`examples/${folder}: applied`);
+/** As a person does it. A cluster that was there before pulls the model server from its owner's registry: there its name is another. */
+async function applyExample({ folder }: Example, { provider, kubeconfig, images }: Standing, ask: Kubectl): Promise<void> {
+  const path = join(root, "examples", folder);
+  if (provider !== "existing") return void (await ask("apply", "-f", path));
+  const manifests = readdirSync(path).filter((name) => name.endsWith(".yaml")).map((name) => readFileSync(join(path, name), "utf8"));
+  const input = manifests.join("\n---\n").replaceAll(MODEL_IMAGE, images.get("scripted-model") ?? MODEL_IMAGE);
+  await kubectl(kubeconfig, ["-n", NAMESPACE, "apply", "-f", "-"], { input });
+}
+
+/** The Session once it has finished; throws ExampleFailed unless it is Completed. */
+async function finishedSession(session: string, ask: Kubectl, progress: Progress): Promise<Session> {
   const giveUpAt = performance.now() + TIME_LIMIT_MS;
   let told = "";
   while (performance.now() < giveUpAt) {
@@ -95,12 +110,12 @@ function describeRun(session: Session, folder: string): string {
   return `\n${lines.map(([name = "", value = ""]) => `${name.padEnd(9)} ${value.replaceAll("\n", `\n${" ".repeat(10)}`)}`).join("\n")}`;
 }
 
-function describeNextSteps(kubeconfig: string): string {
+function describeNextSteps(): string {
   const path = `namespaces/${NAMESPACE}/sessions/workspace/events`;
   return `
 Look at what is there:
 
-  export KUBECONFIG=${kubeconfig} PATH=${toolsDir}:$PATH
+  export KUBECONFIG=${kubeconfigFile} PATH=${toolsDir}:$PATH
   kubectl get sessions
   kubectl describe session workspace
 

@@ -36,7 +36,7 @@ export const paddockImages: readonly ImageSource[] = [
   { name: "paddock", context: root, dockerfile: "operator/Dockerfile" },
   { name: "runner", context: root, dockerfile: "runner-image/Dockerfile" },
   { name: "sandbox", context: root, dockerfile: "sandbox-image/Dockerfile" },
-  { name: "scripted-model", context: root, dockerfile: "test/scripted-model/Dockerfile", extraTags: ["ghcr.io/paddock/scripted-model:dev"] },
+  { name: "scripted-model", context: root, dockerfile: "test/scripted-model/Dockerfile", extraTags: ["ghcr.io/paddock/scripted-model:0.1.0"] },
 ];
 
 /** Nothing but node, for pods of the tests themselves. */
