@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { matching } from "./text.ts";
+import { celString, matching } from "./text.ts";
 
 // Fields that several kinds share. Every description starts with the field's name and says unit, default and what absence means.
 
@@ -78,8 +78,19 @@ export const maxTurns = (absence: string) =>
 export const timeoutSeconds = (absence: string) =>
   z.int().min(1).max(604800).describe(`timeoutSeconds is the time in seconds a session may take from its start; ${absence}`);
 
-/** Keys of labels and annotations, as Kubernetes writes them. */
-export const labelKey = matching(LABEL_KEY, 317, { description: "key of a label", hint: "write label keys such as app or app.kubernetes.io/name" });
+/** Labels or annotations of at most `max`: keys as Kubernetes writes them. */
+export const labelMap = (description: string, max: number, value: z.ZodString) =>
+  z.record(z.string().max(317).regex(new RegExp(LABEL_KEY)), value.describe("value of a label or annotation")).meta({
+    description,
+    maxProperties: max,
+    // A CRD has no schema for the keys of a map.
+    "x-kubernetes-validations": [
+      { rule: `self.all(key, size(key) <= 317 && key.matches(${celString(LABEL_KEY)}))`, message: "write keys such as app or app.kubernetes.io/name" },
+    ],
+  });
+
+/** Value of a label. */
+export const labelValue = z.string().max(63).regex(new RegExp(LABEL_VALUE));
 
 export interface LabelSelector {
   readonly matchLabels?: Readonly<Record<string, string>> | undefined;
@@ -88,9 +99,6 @@ export interface LabelSelector {
 export const labelSelector = (description: string) =>
   z
     .object({
-      matchLabels: z
-        .record(labelKey, z.string().max(63).regex(new RegExp(LABEL_VALUE)).describe("value of a label"))
-        .meta({ description: "matchLabels that an object must all carry; absent or empty selects everything.", maxProperties: 16 })
-        .optional(),
+      matchLabels: labelMap("matchLabels that an object must all carry; absent or empty selects everything.", 16, labelValue).optional(),
     })
     .describe(description);

@@ -1,7 +1,7 @@
 import { z } from "zod";
-import { labelKey } from "./refs.ts";
+import { labelMap, labelValue } from "./refs.ts";
 import { sessionSpecSchema } from "./session.ts";
-import { celString, freeText, matching } from "./text.ts";
+import { celString, matching } from "./text.ts";
 import type { BaseStatus, Resource } from "./object.ts";
 
 const FIVE_FIELDS = "^\\S+(\\s+\\S+){4}$";
@@ -33,9 +33,6 @@ const cronRules = CRON_FIELDS.map(({ name, range, value }, index) => {
   };
 });
 
-const labels = (description: string) =>
-  z.record(labelKey, freeText("value of a label or annotation", 1024)).meta({ description, maxProperties: 32 });
-
 export const scheduleSpecSchema = z
   .object({
     schedule: z
@@ -66,8 +63,8 @@ export const scheduleSpecSchema = z
       .object({
         metadata: z
           .object({
-            labels: labels("labels of each session; absent means none.").optional(),
-            annotations: labels("annotations of each session; absent means none.").optional(),
+            labels: labelMap("labels of each session; absent means none.", 32, labelValue).optional(),
+            annotations: labelMap("annotations of each session; absent means none.", 32, z.string().max(1024)).optional(),
           })
           .describe("metadata of each session; absent means none.")
           .optional(),

@@ -10,9 +10,12 @@ export const HINT = "x-paddock-hint";
 export const matching = (pattern: string, max: number, { description, hint }: { readonly description: string; readonly hint: string }) =>
   z.string().min(1).max(max).regex(new RegExp(pattern)).meta({ description, [HINT]: hint });
 
-/** Free text. NUL is refused: neither SQLite text nor a model's API carries it faithfully. */
+/**
+ * Free text. NUL is refused, because neither SQLite text nor a model's API carries it faithfully; so is U+FFFD, which is what the API
+ * server makes of bytes that are not UTF-8.
+ */
 export const freeText = (description: string, max: number, min: 0 | 1 = 0) =>
-  z.string().min(min).max(max).regex(new RegExp("^[^\\x00]*$")).meta({ description, [HINT]: "text may not hold a NUL character: remove it" });
+  z.string().min(min).max(max).regex(new RegExp("^[^\\x00\uFFFD]*$")).meta({ description, [HINT]: "text may not hold a NUL character or U+FFFD, which bytes that are not UTF-8 become: write UTF-8 without them" });
 
 /** Text as a CEL string literal. */
 export function celString(text: string): string {

@@ -19,7 +19,7 @@ export interface Output {
 }
 
 /** Runs kubectl with an argument vector and optional standard input. Never throws on a non-zero exit. */
-export function kubectl(args: readonly string[], options: { readonly input?: string; readonly kubeconfig?: string } = {}): Promise<Output> {
+export function kubectl(args: readonly string[], options: { readonly input?: string | Uint8Array; readonly kubeconfig?: string } = {}): Promise<Output> {
   const child = spawn(KUBECTL, ["--kubeconfig", options.kubeconfig ?? KUBECONFIG, ...args], { stdio: ["pipe", "pipe", "pipe"] });
   const out: Buffer[] = [];
   const err: Buffer[] = [];

@@ -48,11 +48,15 @@ export async function eventually<T>(what: string, probe: () => Promise<T | undef
 export async function openNamespace(prefix: string): Promise<string> {
   const name = `e2e-${prefix}-${randomBytes(3).toString("hex")}`;
   await must(["create", "namespace", name]);
-  after(async () => {
-    await kubectl(["delete", "namespace", name, "--wait=false", "--ignore-not-found"]);
-  });
+  opened.push(name);
   return name;
 }
+
+// Registered on import: an `after` inside a `before` runs when that `before` ends, not when the file does.
+const opened: string[] = [];
+after(async () => {
+  if (opened.length > 0) await kubectl(["delete", "namespace", ...opened, "--wait=false", "--ignore-not-found"]);
+});
 
 /** Applies objects, each in the namespace unless it names its own. */
 export async function apply(namespace: string, ...objects: readonly object[]): Promise<void> {

@@ -48,7 +48,7 @@ interface Place {
 const SAFE = Number.MAX_SAFE_INTEGER;
 const LOOK_AROUND = /\(\?[=!<]|\\[1-9]/;
 const KEYWORDS: Readonly<Record<string, readonly string[]>> = {
-  object: ["properties", "required", "additionalProperties", "propertyNames", "minProperties", "maxProperties"],
+  object: ["properties", "required", "additionalProperties", "minProperties", "maxProperties"],
   array: ["items", "minItems", "maxItems", "x-kubernetes-list-type", "x-kubernetes-list-map-keys"],
   string: ["minLength", "maxLength", "pattern", "enum", "format", HINT],
   integer: ["minimum", "maximum"],
@@ -136,17 +136,12 @@ function convertInteger(node: Node, place: Place): StructuralSchema {
   };
 }
 
-/** The node's own rules, and those its pattern and the pattern of its keys become. */
+/** The node's own rules, after the one that its pattern becomes. */
 function rulesOf(node: Node): readonly ValidationRule[] {
   const own = (node["x-kubernetes-validations"] ?? []) as readonly ValidationRule[];
-  const keys = node.propertyNames as Node | undefined;
-  return [...hintRules(node, (text) => `self.matches(${text})`), ...hintRules(keys ?? {}, (text) => `self.all(key, key.matches(${text}))`), ...own];
-}
-
-function hintRules(node: Node, buildRule: (pattern: string) => string): readonly ValidationRule[] {
   const { pattern, [HINT]: hint } = node;
-  if (typeof pattern !== "string" || typeof hint !== "string") return [];
-  return [{ rule: buildRule(celString(plain(pattern))), message: hint }];
+  if (typeof pattern !== "string" || typeof hint !== "string") return own;
+  return [{ rule: `self.matches(${celString(plain(pattern))})`, message: hint }, ...own];
 }
 
 /** JavaScript escapes the slash in a pattern's source; nobody needs to read that. */

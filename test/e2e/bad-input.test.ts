@@ -1,0 +1,219 @@
+import { describe, it } from "node:test";
+import assert from "node:assert/strict";
+import { API_VERSION } from "@paddock/api/group";
+import { buildAgent, buildEnvironment, buildSession, openNamespace } from "./lab.ts";
+import { kubectl } from "./kubectl.ts";
+
+// Every answer names the field, shows the value and says what to write; the right value then goes through without anything being restarted.
+
+interface Case {
+  readonly fault: string;
+  readonly bad: object;
+  /** What the answer must say, in any order. */
+  readonly says: readonly string[];
+}
+
+const digest = `sha256:${"0".repeat(64)}`;
+const NUL = String.fromCharCode(0);
+
+function buildSchedule(name: string, spec: object = {}): object {
+  return {
+    apiVersion: API_VERSION,
+    kind: "Schedule",
+    metadata: { name },
+    spec: {
+      schedule: "30 6 * * 1-5",
+      suspend: true,
+      sessionTemplate: { spec: { agentRef: { name: "agent" }, environmentRef: { name: "environment" }, prompt: "go" } },
+      ...spec,
+    },
+  };
+}
+
+function buildApproval(name: string, spec: object = {}): object {
+  return {
+    apiVersion: API_VERSION,
+    kind: "Approval",
+    metadata: { name },
+    spec: {
+      sessionRef: { name: "session", uid: "5a1f7c1e-0000-4000-8000-000000000001" },
+      agentName: "agent",
+      call: "root/1/0",
+      tool: "bash",
+      fingerprint: digest,
+      argumentsSummary: "command: git push",
+      argumentsDigest: digest,
+      requesters: ["alice"],
+      allowRequester: false,
+      allowServiceAccounts: false,
+      requestedAt: "2026-11-21T12:00:00Z",
+      expiresAt: "2026-11-22T12:00:00Z",
+      traceID: "0".repeat(32),
+      ...spec,
+    },
+  };
+}
+
+const agentCases: readonly Case[] = [
+  { fault: "an unknown field", bad: buildAgent("a", { instruction: "hi" }), says: ['unknown field "spec.instruction"'] },
+  { fault: "no model", bad: buildAgent("a", { model: undefined }), says: ["spec.model", "Required value"] },
+  { fault: "a tool that does not exist", bad: buildAgent("a", { tools: [{ name: "fetch" }] }), says: ["spec.tools[0].name", '"fetch"', '"bash", "read", "write"'] },
+  { fault: "the same tool twice", bad: buildAgent("a", { tools: [{ name: "bash" }, { name: "bash" }] }), says: ["spec.tools[1]", "Duplicate value", '"bash"'] },
+  { fault: "a permission of a later release", bad: buildAgent("a", { tools: [{ name: "bash", permission: "Ask" }] }), says: ["spec.tools[0].permission", '"Ask"', '"Allow", "Deny"'] },
+  { fault: "a temperature out of range", bad: buildAgent("a", { model: { name: "default", temperature: "3" } }), says: ["spec.model.temperature", '"3"', 'a decimal string from "0" to "2"'] },
+  { fault: "a temperature as a number", bad: buildAgent("a", { model: { name: "default", temperature: 0.2 } }), says: ["spec.model.temperature", "must be of type string"] },
+  { fault: "a model name in capitals", bad: buildAgent("a", { model: { name: "Default" } }), says: ["spec.model.name", '"Default"', "lower-case letters"] },
+  { fault: "zero turns", bad: buildAgent("a", { limits: { maxTurns: 0 } }), says: ["spec.limits.maxTurns", "Invalid value: 0", "greater than or equal to 1"] },
+  { fault: "instructions with NUL", bad: buildAgent("a", { instructions: `be${NUL}good` }), says: ["spec.instructions", "NUL character"] },
+];
+
+const environmentCases: readonly Case[] = [
+  { fault: "an unknown field", bad: buildEnvironment("e", { model: { url: "x" } }), says: ['unknown field "spec.models[0].url"'] },
+  { fault: "no model", bad: buildEnvironment("e", { spec: { models: [] } }), says: ["spec.models", "at least 1"] },
+  { fault: "the same model twice", bad: duplicateModel(), says: ["spec.models[1]", "Duplicate value", '"default"'] },
+  { fault: "a base URL without scheme", bad: buildEnvironment("e", { model: { baseURL: "api.openai.com/v1" } }), says: ["spec.models[0].baseURL", '"api.openai.com/v1"', "such as https://api.openai.com/v1"] },
+  { fault: "a base URL with credentials", bad: buildEnvironment("e", { model: { baseURL: "https://me@api.example.com/v1" } }), says: ["spec.models[0].baseURL", "without credentials"] },
+  { fault: "a price with an exponent", bad: priced("1e3"), says: ["spec.models[0].pricing.inputPerMillion", '"1e3"', 'such as "1.25"', "no sign, exponent"] },
+  { fault: "a negative price", bad: priced("-1"), says: ["spec.models[0].pricing.inputPerMillion", '"-1"', "no sign"] },
+  { fault: "a name with an underscore", bad: buildEnvironment("e", { model: { name: "my_model" } }), says: ["spec.models[0].name", '"my_model"', "lower-case letters"] },
+  { fault: "a Secret key with a slash", bad: buildEnvironment("e", { model: { apiKey: { secretKeyRef: { name: "s", key: "a/b" } } } }), says: ["apiKey.secretKeyRef.key", '"a/b"', "letters, digits"] },
+  { fault: "a key in the manifest itself", bad: buildEnvironment("e", { model: { apiKey: { value: "not-a-key" } } }), says: ['unknown field "spec.models[0].apiKey.value"'] },
+  { fault: "a quantity in words", bad: limited({ memory: "lots" }), says: ["spec.sandbox.resources.limits.memory", '"lots"', "such as 500m, 1 or 256Mi"] },
+  { fault: "a negative quantity", bad: limited({ cpu: "-1" }), says: ["spec.sandbox.resources.limits.cpu", '"-1"', "above zero"] },
+  { fault: "a request above its limit", bad: limited({ cpu: "1" }, { cpu: 2 }), says: ["spec.sandbox.resources", "requests.cpu is more than limits.cpu", "lower the request"] },
+  { fault: "an image with a scheme", bad: buildEnvironment("e", { spec: { sandbox: { image: "https://ghcr.io/x" } } }), says: ["spec.sandbox.image", '"https://ghcr.io/x"', "such as ghcr.io/paddock/sandbox"] },
+  { fault: "a tool in permissions twice", bad: buildEnvironment("e", { spec: { permissions: [{ tool: "bash", decision: "Deny" }, { tool: "bash", decision: "Allow" }] } }), says: ["spec.permissions[1]", "Duplicate value"] },
+  { fault: "a port out of range", bad: reaching({ ports: [70000] }), says: ["spec.network.inCluster[0].ports[0]", "70000", "less than or equal to 65535"] },
+  { fault: "a label key with a space", bad: reaching({ ports: [80], podSelector: { matchLabels: { "my app": "x" } } }), says: ["podSelector.matchLabels", "keys such as app or app.kubernetes.io/name"] },
+];
+
+const sessionCases: readonly Case[] = [
+  { fault: "an unknown field", bad: buildSession("s", "go", { spec: { promt: "x" } }), says: ['unknown field "spec.promt"'] },
+  { fault: "no Agent", bad: buildSession("s", "go", { spec: { agentRef: undefined } }), says: ["spec.agentRef", "Required value"] },
+  { fault: "an empty reference", bad: buildSession("s", "go", { spec: { environmentRef: {} } }), says: ["spec.environmentRef.name", "Required value"] },
+  { fault: "a reference that is no name", bad: buildSession("s", "go", { agent: "My Agent" }), says: ["spec.agentRef.name", '"My Agent"', "lower-case letters"] },
+  { fault: "an empty prompt", bad: buildSession("s", ""), says: ["spec.prompt", "at least 1"] },
+  { fault: "a prompt over 96 KiB", bad: buildSession("s", "x".repeat(98305)), says: ["spec.prompt", "Too long", "98304"] },
+  { fault: "a prompt with NUL", bad: buildSession("s", `a${NUL}b`), says: ["spec.prompt", "NUL character"] },
+  { fault: "a negative limit", bad: buildSession("s", "go", { spec: { limits: { timeoutSeconds: -1 } } }), says: ["spec.limits.timeoutSeconds", "-1", "greater than or equal to 1"] },
+  { fault: "a duration in words", bad: buildSession("s", "go", { spec: { limits: { timeoutSeconds: "15m" } } }), says: ["spec.limits.timeoutSeconds", "must be of type integer"] },
+];
+
+const scheduleCases: readonly Case[] = [
+  { fault: "a zone in the expression", bad: buildSchedule("c", { schedule: "TZ=Europe/Berlin 30 6 * * *" }), says: ["spec.schedule", "use spec.timeZone"] },
+  { fault: "minute 61", bad: buildSchedule("c", { schedule: "61 6 * * *" }), says: ["spec.schedule", '"61 6 * * *"', "minute (field 1) is outside 0–59"] },
+  { fault: "hour 24", bad: buildSchedule("c", { schedule: "0 24 * * *" }), says: ["spec.schedule", "hour (field 2) is outside 0–23"] },
+  { fault: "day of month 0", bad: buildSchedule("c", { schedule: "0 0 0 * *" }), says: ["spec.schedule", "day of month (field 3) is outside 1–31"] },
+  { fault: "month 13", bad: buildSchedule("c", { schedule: "0 0 1 13 *" }), says: ["spec.schedule", "month (field 4) is outside 1–12"] },
+  { fault: "day of week 8", bad: buildSchedule("c", { schedule: "0 0 * * 8" }), says: ["spec.schedule", "day of week (field 5) is outside 0–7"] },
+  { fault: "six fields", bad: buildSchedule("c", { schedule: "0 30 6 * * *" }), says: ["spec.schedule", "write the five fields of cron"] },
+  { fault: "a nickname", bad: buildSchedule("c", { schedule: "@daily" }), says: ["spec.schedule", '"@daily"', "write the five fields of cron"] },
+  { fault: "a zone with spaces", bad: buildSchedule("c", { timeZone: "New York" }), says: ["spec.timeZone", '"New York"', "such as Europe/Berlin"] },
+  { fault: "a schedule that is to fire", bad: buildSchedule("c", { suspend: false }), says: ["spec.suspend", "does not fire schedules yet", "write suspend: true"] },
+  { fault: "a policy that does not exist", bad: buildSchedule("c", { concurrencyPolicy: "Skip" }), says: ["spec.concurrencyPolicy", '"Skip"', '"Allow", "Forbid", "Replace"'] },
+  { fault: "a template without prompt", bad: buildSchedule("c", { sessionTemplate: { spec: { agentRef: { name: "a" }, environmentRef: { name: "e" } } } }), says: ["spec.sessionTemplate.spec.prompt", "Required value"] },
+];
+
+const approvalCases: readonly Case[] = [
+  { fault: "a digest that is none", bad: buildApproval("p", { fingerprint: "sha256:abc" }), says: ["spec.fingerprint", '"sha256:abc"', "64 lower-case hexadecimal digits"] },
+  { fault: "no session", bad: buildApproval("p", { sessionRef: undefined }), says: ["spec.sessionRef", "Required value"] },
+  { fault: "a time in words", bad: buildApproval("p", { expiresAt: "tomorrow" }), says: ["spec.expiresAt", '"tomorrow"', "date-time"] },
+  { fault: "an unknown field", bad: buildApproval("p", { approved: true }), says: ['unknown field "spec.approved"'] },
+];
+
+const kinds: readonly { readonly kind: string; readonly good: object; readonly cases: readonly Case[] }[] = [
+  { kind: "Agent", good: buildAgent("a"), cases: agentCases },
+  { kind: "Environment", good: buildEnvironment("e"), cases: environmentCases },
+  { kind: "Session", good: buildSession("s", "go"), cases: sessionCases },
+  { kind: "Schedule", good: buildSchedule("c"), cases: scheduleCases },
+  { kind: "Approval", good: buildApproval("p"), cases: approvalCases },
+];
+
+const namespace = await openNamespace("bad");
+
+describe("a manifest with a fault", () => {
+  for (const { kind, good, cases } of kinds) {
+    for (const { fault, bad, says } of cases) {
+      it(`${kind}: ${fault}`, async () => {
+        await refuses(bad, says);
+      });
+    }
+    it(`${kind}: is accepted once it is right`, async () => {
+      await accepts(good);
+    });
+  }
+
+  it("Session: an edit is refused, whichever field it changes, adds or removes", async () => {
+    await accepts(buildSession("edited", "go"));
+    await refuses(buildSession("edited", "stop"), ["spec", "field is immutable; create a new Session", "changing prompt"]);
+    await refuses(buildSession("edited", "go", { agent: "other" }), ["field is immutable; create a new Session", "changing agentRef"]);
+    await refuses(buildSession("edited", "go", { spec: { limits: { maxTurns: 1 } } }), ["field is immutable; create a new Session", "changing limits"]);
+    await accepts(buildSession("limited", "go", { spec: { limits: { maxTurns: 1 } } }));
+    await refuses(buildSession("limited", "go"), ["field is immutable; create a new Session", "changing limits"]);
+  });
+
+  it("Session: cancel is accepted and cannot be undone", async () => {
+    await accepts(buildSession("cancelled", "go", { spec: { cancel: false } }));
+    await accepts(buildSession("cancelled", "go", { spec: { cancel: true } }));
+    await refuses(buildSession("cancelled", "go", { spec: { cancel: false } }), ["spec.cancel", "cannot be undone", "create a new Session"]);
+    await refuses(buildSession("cancelled", "go"), ["spec.cancel", "cannot be undone"]);
+  });
+
+  it("Approval: what the decision is about cannot be edited", async () => {
+    await accepts(buildApproval("written"));
+    await refuses(buildApproval("written", { tool: "read" }), ["spec", "field is immutable", "only status.decision"]);
+  });
+
+  it("Approval: a decision that does not exist is refused, a right one is taken", async () => {
+    await accepts(buildApproval("decided"));
+    const decide = (decision: string) => {
+      const status = { decision: { decision, decidedBy: "bob", at: "2026-11-21T12:30:00Z" } };
+      return kubectl(["patch", "approval", "decided", "-n", namespace, "--subresource=status", "--type=merge", "-p", JSON.stringify({ status })]);
+    };
+    const refusal = await decide("Maybe");
+    assert.notEqual(refusal.code, 0);
+    assertSays(refusal.stderr, ["status.decision.decision", '"Maybe"', '"Approved", "Denied"']);
+    const { code, stderr } = await decide("Approved");
+    assert.equal(code, 0, stderr);
+  });
+
+  it("text that is not UTF-8 is refused", async () => {
+    const text = Buffer.from(JSON.stringify(buildSession("latin", "caf#")));
+    text[text.lastIndexOf("#")] = 0xe9;
+    const { code, stderr } = await kubectl(["apply", "-n", namespace, "-f", "-"], { input: text });
+    assert.notEqual(code, 0);
+    assertSays(stderr, ["spec.prompt", "not UTF-8"]);
+  });
+});
+
+async function refuses(object: object, says: readonly string[]): Promise<void> {
+  const { code, stderr } = await kubectl(["apply", "-n", namespace, "-f", "-"], { input: JSON.stringify(object) });
+  assert.notEqual(code, 0, "the API server accepted it");
+  assertSays(stderr, says);
+}
+
+async function accepts(object: object): Promise<void> {
+  const { code, stderr } = await kubectl(["apply", "-n", namespace, "-f", "-"], { input: JSON.stringify(object) });
+  assert.equal(code, 0, stderr);
+}
+
+function assertSays(answer: string, says: readonly string[]): void {
+  for (const text of says) assert.ok(answer.includes(text), `expected ${JSON.stringify(text)} in: ${answer.slice(0, 1500)}`);
+}
+
+function duplicateModel(): object {
+  const model = { name: "default", model: "m", baseURL: "https://api.example.com/v1" };
+  return buildEnvironment("e", { spec: { models: [model, model] } });
+}
+
+function priced(inputPerMillion: string): object {
+  return buildEnvironment("e", { model: { pricing: { inputPerMillion, outputPerMillion: "1" } } });
+}
+
+function limited(limits: object, requests: object = {}): object {
+  return buildEnvironment("e", { spec: { sandbox: { resources: { limits, requests } } } });
+}
+
+function reaching(peer: object): object {
+  return buildEnvironment("e", { spec: { network: { inCluster: [peer] } } });
+}
