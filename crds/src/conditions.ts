@@ -23,17 +23,17 @@ export type EnvironmentReason =
   | "NameConflict"
   /** A `baseURL` points into the cluster and no `network.inCluster` peer allows it, or it cannot be parsed. */
   | "InvalidReference"
-  /** A Secret or a key in it that runners reported as missing. */
-  | "SecretKeyMissing"
+  /** A value that the API server would refuse in a policy or pod, e.g. a request above its limit. */
+  | "Invalid"
   /** The API server refused a write of ours. */
   | "Forbidden";
 
 /**
  * Succeeded: Unknown while the session runs, True or False at its end; its reason is the STATUS column.
- * Finished: True in every terminal state.
+ * Finished: True in every terminal state. Cancelling is abnormal-true: a cancel is in the log and the runner has a moment to finish.
  */
-export type SessionCondition = "Succeeded" | "Finished";
-export type SessionWaitingReason = "Pending" | "AgentNotFound" | "EnvironmentNotFound" | "EnvironmentNotReady" | "ModelNotFound" | "Forbidden" | "Starting" | "Running" | "Retrying";
+export type SessionCondition = "Succeeded" | "Finished" | "Cancelling";
+export type SessionWaitingReason = "Pending" | "AgentNotFound" | "EnvironmentNotFound" | "EnvironmentNotReady" | "ModelNotFound" | "Forbidden" | "Invalid" | "Starting" | "Running" | "Retrying";
 export type SessionOutcome =
   | "Completed"
   | "MaxTurns"

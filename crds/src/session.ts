@@ -39,6 +39,7 @@ export const sessionStatusSchema = z.object({
       podName: podName("podName of the newest runner pod; absent before the first."),
       attempts: count("attempts is how many runner pods were started so far."),
       failuresInARow: count("failuresInARow is how many runner pods in a row ended without progress of the log; absent means 0."),
+      replacesPodUID: text("replacesPodUID is the UID of the pod that the newest runner pod takes over from; absent for the first.", 64),
     })
     .describe("runner says which pod runs the harness; absent before the first attempt.")
     .optional(),

@@ -23,13 +23,14 @@ export const ENVIRONMENT_REASONS: Readonly<Record<EnvironmentReason, string>> = 
   Progressing: "Network policies and service account are being made.",
   NameConflict: "An object that Paddock needs cannot be made: somebody else's has its name. Rename or delete the one the message names.",
   InvalidReference: "A `baseURL` points into the cluster and no `network.inCluster` peer allows it, or it cannot be parsed.",
-  SecretKeyMissing: "A runner found a Secret or a key in it missing. Create it; runners see it without a restart.",
+  Invalid: "A value in spec would be refused by the API server in a policy or pod; the message names the field and the fix.",
   Forbidden: "The API server refused a write: give the operator the right that the message names.",
 };
 
 export const SESSION_CONDITIONS: Readonly<Record<SessionCondition, string>> = {
   Succeeded: "Unknown while the session runs, True or False at its end; its reason is the STATUS column.",
   Finished: "True in every terminal state: `kubectl wait --for=condition=Finished session/NAME` never hangs.",
+  Cancelling: "True while a cancelled session's runner has its two seconds to record what is known; absent otherwise.",
 };
 
 export const SESSION_REASONS: Readonly<Record<SessionReason, string>> = {
@@ -39,6 +40,7 @@ export const SESSION_REASONS: Readonly<Record<SessionReason, string>> = {
   EnvironmentNotReady: "The Environment is not Ready; its own condition says why.",
   ModelNotFound: "The Environment has no model of the name that the Agent asks for.",
   Forbidden: "The API server refused a write: a quota, a policy or a missing right; the message says which.",
+  Invalid: "The API server refused a pod as invalid; the message names the field.",
   Starting: "The runner pod is being made or has not connected yet.",
   Running: "The runner works.",
   Retrying: "A runner pod ended before the session did; the next one takes over.",
