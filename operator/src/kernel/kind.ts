@@ -1,4 +1,4 @@
-import type { BaseStatus, ObjectMeta } from "@paddock/api/object";
+import type { BaseStatus, ObjectMeta, OwnerReference } from "@paddock/api/object";
 import type { Claim } from "@paddock/api/conditions";
 import type { NewEvent } from "@paddock/api/log/events";
 import type { RecordRequest, PodRegistration } from "@paddock/api/wire/records";
@@ -13,7 +13,12 @@ export interface Key {
 export interface Manifest {
   readonly apiVersion: string;
   readonly kind: string;
-  readonly metadata: { readonly name: string; readonly namespace: string; readonly labels?: Readonly<Record<string, string>> };
+  readonly metadata: {
+    readonly name: string;
+    readonly namespace: string;
+    readonly labels?: Readonly<Record<string, string>>;
+    readonly ownerReferences?: readonly OwnerReference[];
+  };
 }
 
 /** An object as a cache holds it. */

@@ -1,0 +1,154 @@
+import { LABELS, MANAGED_BY } from "@paddock/api/names";
+import type { BaseStatus, OwnerReference } from "@paddock/api/object";
+import type { Receipt } from "../kernel/expectations.ts";
+import type { Action, Key, Manifest, Self } from "../kernel/kind.ts";
+import { ApiError, NameConflictError, isStatus } from "./errors.ts";
+import type { ApiClient } from "./http.ts";
+import { type RawObject, collectionPath, endpointOf, objectPath } from "./resources.ts";
+
+/** The actions that go to the API server. */
+export type ClusterAction = Extract<Action, { verb: "create" | "apply" | "delete" }>;
+
+/** Everything Paddock writes to Kubernetes. Errors are this folder's (errors.ts). A receipt is answered for what a cache will show. */
+export interface ClusterWriter {
+  act(action: ClusterAction): Promise<Receipt | undefined>;
+  status(self: Self<BaseStatus>, status: BaseStatus): Promise<Receipt | undefined>;
+}
+
+/** The part of a cache that tells whether a write has come back. */
+export interface VersionedCache {
+  hasReached(namespace: string, version: string): boolean;
+}
+
+const FIELD_MANAGER = "paddock-operator";
+
+/** `caches`: by plural; writes to what is not cached have no receipt. */
+export function createClusterWriter(client: ApiClient, caches: ReadonlyMap<string, VersionedCache>): ClusterWriter {
+  const receiptOf = (plural: string, namespace: string, answer: unknown): Receipt | undefined => {
+    const version = (answer as Partial<RawObject> | undefined)?.metadata?.resourceVersion;
+    const cache = caches.get(plural);
+    if (cache === undefined || version === undefined) return undefined;
+    return { reached: () => cache.hasReached(namespace, version) };
+  };
+
+  const create = async (object: Manifest): Promise<Receipt | undefined> => {
+    const endpoint = endpointOf(object.kind);
+    const { namespace } = object.metadata;
+    const path = `${collectionPath(endpoint, namespace)}?fieldManager=${FIELD_MANAGER}`;
+    try {
+      return receiptOf(endpoint.plural, namespace, await client.request({ verb: "create", resource: endpoint.plural, method: "POST", path, body: object }));
+    } catch (error) {
+      if (!(error instanceof ApiError && error.reason === "AlreadyExists")) throw error;
+      const existing = await live(object);
+      // Gone again since: the next pass makes it.
+      if (existing === undefined || isLeftover(object, existing)) throw error;
+      requireOurs(object, existing);
+      return receiptOf(endpoint.plural, namespace, existing);
+    }
+  };
+
+  const live = (object: Manifest): Promise<RawObject | undefined> => readObject(client, object.kind, object.metadata);
+
+  const apply = async (object: Manifest): Promise<Receipt | undefined> => {
+    const endpoint = endpointOf(object.kind);
+    const { namespace, name } = object.metadata;
+    // The cache holds only what carries our label: whether the name is free is asked live.
+    const existing = await live(object);
+    if (existing !== undefined) requireOurs(object, existing);
+    // Over an object of ours we take fields back by force. Where there was none, nothing is forced: whoever has made one since is told apart
+    // by the conflict. The UID makes sure that what is changed is what was looked at.
+    const query = new URLSearchParams({ fieldManager: FIELD_MANAGER, force: String(existing !== undefined) });
+    const body = existing === undefined ? object : { ...object, metadata: { ...object.metadata, uid: existing.metadata.uid } };
+    const path = `${objectPath(endpoint, namespace, name)}?${query.toString()}`;
+    const answer = await client.request({ verb: "apply", resource: endpoint.plural, method: "PATCH", path, contentType: "application/apply-patch+yaml", body });
+    return receiptOf(endpoint.plural, namespace, answer);
+  };
+
+  const remove = async ({ resource, key, uid }: Extract<Action, { verb: "delete" }>): Promise<Receipt | undefined> => {
+    const endpoint = endpointOf(resource);
+    const body = { apiVersion: "v1", kind: "DeleteOptions", preconditions: { uid } };
+    try {
+      const path = objectPath(endpoint, key.namespace, key.name);
+      return receiptOf(endpoint.plural, key.namespace, await client.request({ verb: "delete", resource: endpoint.plural, method: "DELETE", path, body }));
+    } catch (error) {
+      // Gone, or replaced by another object of that name: ours is gone either way.
+      if (isStatus(error, 404) || isStatus(error, 409)) return undefined;
+      throw error;
+    }
+  };
+
+  return {
+    act: (action) => {
+      switch (action.verb) {
+        case "create":
+          return create(action.object);
+        case "apply":
+          return apply(action.object);
+        case "delete":
+          return remove(action);
+      }
+    },
+    /**
+     * PUT of the whole status: what is no longer said disappears, which a merge patch needs nulls for. UID and resource version are
+     * those the decision was made on, so a status decided on an older object is refused as a conflict and decided again.
+     */
+    status: async ({ apiVersion, kind, metadata }, status) => {
+      const endpoint = endpointOf(kind);
+      const { namespace, name, uid, resourceVersion } = metadata;
+      const path = `${objectPath(endpoint, namespace, name)}/status?fieldManager=${FIELD_MANAGER}`;
+      const body = { apiVersion, kind, metadata: { namespace, name, uid, resourceVersion }, status };
+      try {
+        const answer = await client.request({ verb: "update", resource: `${endpoint.plural}/status`, method: "PUT", path, body });
+        return receiptOf(endpoint.plural, namespace, answer);
+      } catch (error) {
+        if (isStatus(error, 404)) return undefined;
+        throw error;
+      }
+    },
+  };
+}
+
+/** A live read. undefined when there is none of that name. */
+export async function readObject(client: ApiClient, kind: string, { namespace, name }: Key): Promise<RawObject | undefined> {
+  const endpoint = endpointOf(kind);
+  try {
+    return (await client.request({ verb: "get", resource: endpoint.plural, method: "GET", path: objectPath(endpoint, namespace, name) })) as RawObject;
+  } catch (error) {
+    if (isStatus(error, 404)) return undefined;
+    throw error;
+  }
+}
+
+/** The UID of a namespace as it is now. Throws ApiError 404 when it is gone. */
+export async function readNamespaceUid(client: ApiClient, namespace: string): Promise<string> {
+  const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}`;
+  const object = (await client.request({ verb: "get", resource: "namespaces", method: "GET", path })) as RawObject;
+  return object.metadata.uid;
+}
+
+/** One value of a ConfigMap; undefined when map or key is missing. */
+export async function readConfigValue(client: ApiClient, key: Key, member: string): Promise<string | undefined> {
+  const map = (await readObject(client, "ConfigMap", key)) as { readonly data?: Readonly<Record<string, string>> } | undefined;
+  return map?.data?.[member];
+}
+
+function requireOurs(wanted: Manifest, existing: RawObject): void {
+  if (isOurs(wanted.metadata.ownerReferences ?? [], existing)) return;
+  const { namespace, name } = wanted.metadata;
+  throw new NameConflictError(
+    `${wanted.kind} ${namespace}/${name} exists already and was not made by Paddock for this object: delete it or rename it, Paddock needs the name`,
+  );
+}
+
+// The child of an earlier object of the same name, which the garbage collector has not taken away yet: worth waiting for.
+function isLeftover({ kind, metadata }: Manifest, existing: RawObject): boolean {
+  if (isOurs(metadata.ownerReferences ?? [], existing) || existing.metadata.labels?.[LABELS.managedBy] !== MANAGED_BY) return false;
+  return kind === "Pod" || existing.metadata.deletionTimestamp !== undefined;
+}
+
+// With an owner the owner's UID decides, so that the child of an earlier object of the same name is not taken for ours.
+function isOurs(owners: readonly OwnerReference[], { metadata }: RawObject): boolean {
+  const owner = owners.find(({ controller }) => controller === true) ?? owners[0];
+  if (owner !== undefined) return (metadata.ownerReferences ?? []).some(({ uid }) => uid === owner.uid);
+  return metadata.labels?.[LABELS.managedBy] === MANAGED_BY;
+}

@@ -1,0 +1,125 @@
+import { z } from "zod";
+import type { NetworkPolicyPeer } from "./settings.ts";
+
+/** The operator's configuration, checked; see `read` for names and defaults. */
+export interface Config {
+  readonly namespace: string;
+  /** Empty means all. */
+  readonly watchNamespaces: readonly string[];
+  readonly gatewayUrl: string;
+  readonly runnerImage: string;
+  readonly sandboxImage: string;
+  readonly imagePullPolicy: "Always" | "IfNotPresent" | "Never";
+  readonly dnsPeers: readonly NetworkPolicyPeer[];
+  readonly privateRanges: readonly string[];
+  readonly logLevel: string;
+  /** File with our token for the gateway. */
+  readonly tokenFile: string;
+  /** Where /healthz, /readyz and /metrics are served. */
+  readonly metricsPort: number;
+  /** Address that we reach the gateway at, when it differs from the one that runners use. */
+  readonly gatewayDialUrl: string;
+  /** The API server: a pod's own, or a kubeconfig's current context. */
+  readonly apiServer: { readonly host: string; readonly port: number } | { readonly kubeconfig: string | undefined };
+}
+
+/** A variable that is missing or wrong. */
+export class ConfigError extends Error {}
+
+const LABEL = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
+const label = z.string().max(63).regex(LABEL);
+const labels = z.record(z.string(), z.string());
+const selector = z.object({ matchLabels: labels.optional() });
+const cidr = z.string().regex(/^[0-9a-fA-F:.]+\/[0-9]{1,3}$/);
+const peers = z.array(
+  z.object({
+    namespaceSelector: selector.optional(),
+    podSelector: selector.optional(),
+    ipBlock: z.object({ cidr, except: z.array(cidr).optional() }).optional(),
+  }),
+);
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** What may be wrong with one variable and how it is put right. */
+interface Rule<T> {
+  readonly schema: z.ZodType<T>;
+  readonly fix: string;
+  readonly fallback?: string;
+}
+
+const RULES = {
+  PADDOCK_NAMESPACE: rule(label, "set it to the release's namespace, e.g. paddock-system"),
+  PADDOCK_WATCH_NAMESPACES: rule(csv(label), "set it to namespaces with commas between them, or leave it empty for all", ""),
+  PADDOCK_GATEWAY_URL: rule(z.url({ protocol: /^https$/ }), "set it to the gateway's address, e.g. https://paddock-gateway.paddock-system.svc:8443"),
+  PADDOCK_GATEWAY_DIAL_URL: rule(z.url({ protocol: /^https$/ }), "leave it unset, or set it to an address with https where the operator itself reaches the gateway"),
+  PADDOCK_RUNNER_IMAGE: rule(z.string().regex(/^\S+$/), "set it to the runner image, e.g. ghcr.io/paddock/runner:0.1.0"),
+  PADDOCK_SANDBOX_IMAGE: rule(z.string().regex(/^\S+$/), "set it to the sandbox image, e.g. ghcr.io/paddock/sandbox:0.1.0"),
+  PADDOCK_IMAGE_PULL_POLICY: rule(z.enum(["Always", "IfNotPresent", "Never"]), "set it to Always, IfNotPresent or Never", "IfNotPresent"),
+  PADDOCK_DNS_PEERS: rule(json(peers), "set it to a JSON list of NetworkPolicy peers", "[]"),
+  PADDOCK_PRIVATE_RANGES: rule(json(z.array(cidr)), 'set it to a JSON list of CIDRs, e.g. ["10.0.0.0/8"]', "[]"),
+  PADDOCK_LOG_LEVEL: rule(z.enum(["trace", "debug", "info", "warn", "error", "silent"]), "set it to trace, debug, info, warn, error or silent", "info"),
+  PADDOCK_TOKEN_FILE: rule(z.string().startsWith("/"), "set it to the path of the projected token", "/run/paddock/token/token"),
+  PADDOCK_METRICS_PORT: rule(z.coerce.number().int().min(1).max(65535), "set it to a port from 1 to 65535", "9090"),
+} as const;
+
+/** Reads and checks the environment. Throws ConfigError with one line per variable that is wrong. */
+export function readConfig(env: Environment): Config {
+  const faults: string[] = [];
+  const read = <T>(name: keyof typeof RULES, { schema, fix, fallback }: Rule<T>): T => {
+    const text = env[name] ?? fallback;
+    const parsed = schema.safeParse(text);
+    if (!parsed.success) faults.push(`${name} is ${text === undefined ? "not set" : JSON.stringify(text.slice(0, 200))}: ${fix}`);
+    // With a fault nothing is returned: the throw below comes first.
+    return parsed.data as T;
+  };
+  const gatewayUrl = read("PADDOCK_GATEWAY_URL", RULES.PADDOCK_GATEWAY_URL);
+  const config: Config = {
+    namespace: read("PADDOCK_NAMESPACE", RULES.PADDOCK_NAMESPACE),
+    watchNamespaces: read("PADDOCK_WATCH_NAMESPACES", RULES.PADDOCK_WATCH_NAMESPACES),
+    gatewayUrl,
+    gatewayDialUrl: read("PADDOCK_GATEWAY_DIAL_URL", { ...RULES.PADDOCK_GATEWAY_DIAL_URL, fallback: gatewayUrl }),
+    runnerImage: read("PADDOCK_RUNNER_IMAGE", RULES.PADDOCK_RUNNER_IMAGE),
+    sandboxImage: read("PADDOCK_SANDBOX_IMAGE", RULES.PADDOCK_SANDBOX_IMAGE),
+    imagePullPolicy: read("PADDOCK_IMAGE_PULL_POLICY", RULES.PADDOCK_IMAGE_PULL_POLICY),
+    dnsPeers: read("PADDOCK_DNS_PEERS", RULES.PADDOCK_DNS_PEERS) as readonly NetworkPolicyPeer[],
+    privateRanges: read("PADDOCK_PRIVATE_RANGES", RULES.PADDOCK_PRIVATE_RANGES),
+    logLevel: read("PADDOCK_LOG_LEVEL", RULES.PADDOCK_LOG_LEVEL),
+    tokenFile: read("PADDOCK_TOKEN_FILE", RULES.PADDOCK_TOKEN_FILE),
+    metricsPort: read("PADDOCK_METRICS_PORT", RULES.PADDOCK_METRICS_PORT),
+    apiServer: apiServerOf(env),
+  };
+  if (faults.length > 0) throw new ConfigError(faults.join("\n"));
+  return config;
+}
+
+/** The process's own configuration. */
+export function loadConfig(): Config {
+  return readConfig(process.env);
+}
+
+function apiServerOf({ KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: port, KUBECONFIG: kubeconfig }: Environment): Config["apiServer"] {
+  return host === undefined || host === "" ? { kubeconfig } : { host, port: Number(port ?? "443") };
+}
+
+function rule<T>(schema: z.ZodType<T>, fix: string, fallback?: string): Rule<T> {
+  return { schema, fix, ...(fallback === undefined ? {} : { fallback }) };
+}
+
+function csv(item: z.ZodString): z.ZodType<readonly string[]> {
+  return z.string().transform((text) => text.split(",").map((part) => part.trim()).filter((part) => part !== "")).pipe(z.array(item));
+}
+
+function json<T>(schema: z.ZodType<T>): z.ZodType<T> {
+  return z
+    .string()
+    .transform((text, context) => {
+      try {
+        return JSON.parse(text) as unknown;
+      } catch {
+        context.addIssue({ code: "custom", message: "not JSON" });
+        return z.NEVER;
+      }
+    })
+    .pipe(schema);
+}

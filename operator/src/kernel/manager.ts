@@ -1,0 +1,99 @@
+import type { Controller } from "./controller.ts";
+import type { Key, Read, Source } from "./kind.ts";
+
+/** One observed source: a cache that tells what has changed. Listeners are called synchronously and must only wake keys. */
+export interface Feed<T> {
+  get(key: Key): T | undefined;
+  list(index: string, value: string): readonly T[];
+  keys(): Iterable<Key>;
+  isSynced(): boolean;
+  /** Called with the new value and, when a value is replaced or removed, with the old one too. */
+  onChange(listener: (value: T) => void): void;
+  /** Called each time the initial list becomes complete. */
+  onSynced(listener: () => void): void;
+}
+
+/** The observed world, typed by its sources. */
+export interface Feeds extends Read {
+  add<T>(source: Source<T>, feed: Feed<T>): void;
+  of<T>(source: Source<T>): Feed<T>;
+}
+
+export function createFeeds(): Feeds {
+  const feeds = new Map<string, Feed<unknown>>();
+  const of = <T>(source: Source<T>): Feed<T> => {
+    const feed = feeds.get(source.name);
+    if (feed === undefined) throw new TypeError(`source ${source.name} is not observed: add its feed in main.ts`);
+    // `add` is the only way in, and it ties the feed's type to the source's.
+    return feed as Feed<T>;
+  };
+  return {
+    add: (source, feed) => void feeds.set(source.name, feed as Feed<unknown>),
+    of,
+    get: (source, key) => of(source).get(key),
+    list: (source, index, value) => of(source).list(index, value),
+    isSynced: (source) => of(source).isSynced(),
+  };
+}
+
+/** Which keys of a controller are to be looked at when a value of a source has changed. */
+export interface Wake {
+  connect(feeds: Feeds, controllers: ReadonlyMap<string, Controller>): void;
+}
+
+/** `keys` is called with new and old values; it may read caches, must not throw and should be cheap. */
+export function wakeOn<T>(source: Source<T>, controller: string, keys: (value: T, read: Read) => readonly Key[]): Wake {
+  return {
+    connect: (feeds, controllers) => {
+      const target = controllers.get(controller);
+      if (target === undefined) throw new TypeError(`a change of ${source.name} wakes ${controller}, which does not exist`);
+      feeds.of(source).onChange((value) => {
+        for (const key of keys(value, feeds)) target.wake(key);
+      });
+    },
+  };
+}
+
+export interface ManagerOptions {
+  readonly feeds: Feeds;
+  /** Each controller with the source whose keys are its own. */
+  readonly controllers: readonly { readonly controller: Controller; readonly self: Source<unknown> }[];
+  readonly wakes: readonly Wake[];
+  /** No pass begins before these are synced. */
+  readonly after: readonly Source<unknown>[];
+  /** Their becoming synced may change any decision: it wakes every key. */
+  readonly also: readonly Source<unknown>[];
+}
+
+export interface Manager {
+  /** True once passes run. */
+  isStarted(): boolean;
+  stop(): Promise<void>;
+}
+
+/** Wires sources to queues. Nothing is decided before the caches are complete. */
+export function createManager({ feeds, controllers, wakes, after, also }: ManagerOptions): Manager {
+  const byName = new Map(controllers.map(({ controller }) => [controller.name, controller]));
+  let started = false;
+  for (const wake of wakes) wake.connect(feeds, byName);
+
+  const wakeAll = (): void => {
+    for (const { controller, self } of controllers) {
+      for (const key of feeds.of(self).keys()) controller.wake(key);
+    }
+  };
+  const onSynced = (): void => {
+    wakeAll();
+    if (started || !after.every((source) => feeds.isSynced(source))) return;
+    started = true;
+    for (const { controller } of controllers) controller.start();
+  };
+  for (const source of [...after, ...also]) feeds.of(source).onSynced(onSynced);
+
+  return {
+    isStarted: () => started,
+    stop: async () => {
+      await Promise.all(controllers.map(({ controller }) => controller.stop()));
+    },
+  };
+}

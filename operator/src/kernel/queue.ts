@@ -1,0 +1,122 @@
+import { type Backoff, QUEUE_BACKOFF, backoffMs } from "./backoff.ts";
+
+/** What a queue is told after a pass: when to look again without being woken, or that the pass failed and wants the back-off. */
+export interface Verdict {
+  readonly failed: boolean;
+  readonly requeueAfterMs?: number;
+}
+
+export interface QueueOptions {
+  /** One pass over one key; must not throw. Never runs twice at once for the same key. */
+  readonly work: (key: string) => Promise<Verdict>;
+  readonly workers: number;
+  readonly backoff?: Backoff;
+  /** In [0, 1). */
+  readonly random?: () => number;
+}
+
+/**
+ * Keys to look at. Waking a key that waits already changes nothing; waking one that is being worked on makes one more pass follow.
+ * Of several times at which a key is due the earliest counts.
+ */
+export interface Queue {
+  wake(key: string): void;
+  wakeAfter(key: string, delayMs: number): void;
+  /** Passes begin from now on. */
+  start(): void;
+  /** No pass begins any more and no timer is left; resolves when the passes under way have ended. */
+  stop(): Promise<void>;
+  /** Resolves when nothing is ready and nothing is being worked on; timers may be pending. */
+  idle(): Promise<void>;
+  /** Keys that are ready and wait for a worker. */
+  depth(): number;
+  /** Keys with a timer. */
+  delayed(): number;
+}
+
+// setTimeout takes 31 bits and fires at once beyond them.
+const MAX_DELAY_MS = 2 ** 31 - 1;
+
+export function createQueue({ work, workers, backoff = QUEUE_BACKOFF, random = Math.random }: QueueOptions): Queue {
+  const ready = new Set<string>();
+  const running = new Set<string>();
+  const wokenWhileRunning = new Set<string>();
+  const timers = new Map<string, { readonly dueAt: number; readonly timer: NodeJS.Timeout }>();
+  const failures = new Map<string, number>();
+  let idlers: (() => void)[] = [];
+  let state: "new" | "started" | "stopped" = "new";
+
+  const clearTimer = (key: string): void => {
+    const pending = timers.get(key);
+    if (pending === undefined) return;
+    clearTimeout(pending.timer);
+    timers.delete(key);
+  };
+
+  const wake = (key: string): void => {
+    if (state === "stopped") return;
+    // The pass that follows says anew when to look again.
+    clearTimer(key);
+    if (running.has(key)) wokenWhileRunning.add(key);
+    else ready.add(key);
+    pump();
+  };
+
+  const wakeAfter = (key: string, delayMs: number): void => {
+    if (state === "stopped" || ready.has(key)) return;
+    const delay = Math.min(Math.max(delayMs, 0), MAX_DELAY_MS);
+    const dueAt = Date.now() + delay;
+    const pending = timers.get(key);
+    if (pending !== undefined && pending.dueAt <= dueAt) return;
+    clearTimer(key);
+    timers.set(key, { dueAt, timer: setTimeout(() => wake(key), delay) });
+  };
+
+  const settle = (key: string, verdict: Verdict): void => {
+    running.delete(key);
+    const count = verdict.failed ? (failures.get(key) ?? 0) + 1 : 0;
+    if (count === 0) failures.delete(key);
+    else failures.set(key, count);
+    if (wokenWhileRunning.delete(key)) wake(key);
+    else if (count > 0) wakeAfter(key, backoffMs(count, backoff, random()));
+    if (verdict.requeueAfterMs !== undefined) wakeAfter(key, verdict.requeueAfterMs);
+    pump();
+    if (ready.size === 0 && running.size === 0) wakeIdlers();
+  };
+
+  const wakeIdlers = (): void => {
+    const resolvers = idlers;
+    idlers = [];
+    for (const resolve of resolvers) resolve();
+  };
+
+  const pump = (): void => {
+    if (state !== "started") return;
+    for (const key of ready) {
+      if (running.size >= workers) return;
+      ready.delete(key);
+      running.add(key);
+      // A microtask later: a wake must never run a pass inside its caller, which may be a watch handler.
+      void Promise.resolve(key).then(work).then((verdict) => settle(key, verdict));
+    }
+  };
+
+  const idle = (): Promise<void> => (ready.size === 0 && running.size === 0 ? Promise.resolve() : new Promise((resolve) => idlers.push(resolve)));
+
+  return {
+    wake, wakeAfter, idle,
+    start: () => {
+      if (state === "new") state = "started";
+      pump();
+    },
+    stop: () => {
+      state = "stopped";
+      ready.clear();
+      wokenWhileRunning.clear();
+      for (const key of [...timers.keys()]) clearTimer(key);
+      return idle();
+    },
+    depth: () => ready.size,
+    delayed: () => timers.size,
+  };
+}

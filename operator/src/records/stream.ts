@@ -1,0 +1,159 @@
+import type { IncomingMessage } from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { RecordView } from "@paddock/api/wire/records";
+import { type Store, createStore } from "../cluster/store.ts";
+import { STREAM_BACKOFF, backoffMs } from "../kernel/backoff.ts";
+import type { Key } from "../kernel/kind.ts";
+import type { Feed } from "../kernel/manager.ts";
+import { BY_UID } from "../sources.ts";
+import type { GatewayClient } from "./client.ts";
+import { type ServerEvent, createEventParser } from "./sse.ts";
+
+export const BY_KEY = "namespace/name";
+
+/** The gateway's records as an observed source. */
+export interface RecordStream {
+  /** Keys of the feed are `<namespace>/<uid>`: a Session's name may stand for several records, of earlier Sessions. */
+  readonly feed: Feed<RecordView>;
+  byUid(uid: string): RecordView | undefined;
+  start(): void;
+  stop(): Promise<void>;
+  /** How long there has been no stream; 0 while there is one. */
+  blindMs(): number;
+}
+
+export interface RecordStreamOptions {
+  readonly client: Pick<GatewayClient, "follow">;
+  readonly onRestart?: () => void;
+  readonly onTrouble?: (error: unknown, failuresInARow: number) => void;
+  /** A stream without a byte for so long is given up; the gateway sends comments while nothing happens. */
+  readonly silenceMs?: number;
+}
+
+export function createRecordStream({ client, onRestart = () => undefined, onTrouble = () => undefined, silenceMs = 60_000 }: RecordStreamOptions): RecordStream {
+  const store = createStore<RecordView>({
+    keyOf: ({ namespace, uid }) => ({ namespace, name: uid }),
+    indexes: { [BY_UID]: ({ uid }) => uid, [BY_KEY]: ({ namespace, name }) => `${namespace}/${name}` },
+  });
+  const take = createTaker(store);
+  const stopping = new AbortController();
+  let body: IncomingMessage | undefined;
+  let lostAt: number | undefined = performance.now();
+  let running: Promise<void> = Promise.resolve();
+
+  const followOnce = async (): Promise<void> => {
+    body = await client.follow(take.begin());
+    if (stopping.signal.aborted) body.destroy();
+    lostAt = undefined;
+    await drain(body, silenceMs, take.event);
+  };
+
+  const run = async (): Promise<void> => {
+    let failures = 0;
+    while (!stopping.signal.aborted) {
+      const before = take.lastEventId();
+      const error = await followOnce().then(() => new Error("the gateway ended the stream"), (thrown: unknown) => thrown);
+      lostAt ??= performance.now();
+      if (stopping.signal.aborted) return;
+      failures = take.lastEventId() === before ? failures + 1 : 1;
+      onRestart();
+      onTrouble(error, failures);
+      await sleep(backoffMs(failures, STREAM_BACKOFF, Math.random()), undefined, { signal: stopping.signal }).catch(() => undefined);
+    }
+  };
+
+  const newest = (views: readonly RecordView[]): RecordView | undefined => views.reduce<RecordView | undefined>((a, b) => (a === undefined || b.version > a.version ? b : a), undefined);
+
+  return {
+    // By a Session's own name the newest of its records is found.
+    feed: { ...store, get: (key: Key) => newest(store.list(BY_KEY, `${key.namespace}/${key.name}`)) },
+    byUid: (uid) => store.list(BY_UID, uid)[0],
+    start: () => {
+      running = run();
+    },
+    stop: () => {
+      stopping.abort();
+      body?.destroy();
+      return running;
+    },
+    blindMs: () => (lostAt === undefined ? 0 : performance.now() - lostAt),
+  };
+}
+
+interface Taker {
+  event(event: ServerEvent): void;
+  lastEventId(): string | undefined;
+  /** A connection begins; returns the id to go on from. A list that the last connection cut short starts again. */
+  begin(): string | undefined;
+}
+
+// Before the first `synced`, and from a `reset` to its `synced`, views are collected aside and replace the store as one: a half list would say that
+// records are missing which are only not sent yet.
+function createTaker(store: Store<RecordView>): Taker {
+  let collecting: Map<string, RecordView> | undefined = new Map();
+  let lastId: string | undefined;
+
+  const applyView = (view: RecordView): void => {
+    if (collecting !== undefined) collecting.set(view.uid, view);
+    else store.set(view);
+  };
+  const applyGone = (uid: string): void => {
+    if (collecting !== undefined) collecting.delete(uid);
+    const [view] = store.list(BY_UID, uid);
+    if (view !== undefined && collecting === undefined) store.remove({ namespace: view.namespace, name: uid });
+  };
+  const finishList = (): void => {
+    if (collecting === undefined) return;
+    const views = [...collecting.values()];
+    collecting = undefined;
+    store.replace(views, () => true);
+    if (!store.isSynced()) store.markSynced();
+  };
+
+  return {
+    event: ({ type, data, id }) => {
+      if (type === "record") applyView(JSON.parse(data) as RecordView);
+      else if (type === "gone") applyGone((JSON.parse(data) as { readonly uid: string }).uid);
+      else if (type === "reset") collecting = new Map();
+      else if (type === "synced") finishList();
+      // While a list is being collected its ids are not a place to go on from: what came before them would be missing.
+      if (id !== "" && collecting === undefined) lastId = id;
+    },
+    lastEventId: () => lastId,
+    begin: () => {
+      if (collecting !== undefined) lastId = undefined;
+      if (lastId === undefined) collecting = new Map();
+      return lastId;
+    },
+  };
+}
+
+class SilenceError extends Error {}
+
+function drain(body: IncomingMessage, silenceMs: number, take: (event: ServerEvent) => void): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const parser = createEventParser();
+    let heardAt = performance.now();
+    const silence = setInterval(() => {
+      if (performance.now() - heardAt >= silenceMs) body.destroy(new SilenceError(`nothing heard from the gateway for ${silenceMs / 1000} s`));
+    }, silenceMs / 4);
+    let fault: unknown;
+    body.on("data", (chunk: Buffer) => {
+      heardAt = performance.now();
+      try {
+        for (const event of parser.push(chunk)) take(event);
+      } catch (error) {
+        fault = error;
+        body.destroy();
+      }
+    });
+    body.on("error", (error) => {
+      fault ??= error;
+    });
+    body.once("close", () => {
+      clearInterval(silence);
+      if (fault === undefined) resolve();
+      else reject(fault);
+    });
+  });
+}

@@ -1,0 +1,164 @@
+import { randomUUID } from "node:crypto";
+import { isDeepStrictEqual } from "node:util";
+
+/** What a fake API server holds. Mutators throw StatusError as the real one answers. */
+export interface FakeStore {
+  version(): number;
+  /** Watches from before this version get 410. */
+  compactedAt(): number;
+  compact(): void;
+  list(collection: string): readonly FakeObject[];
+  since(version: number): readonly { readonly type: string; readonly object: FakeObject }[];
+  get(key: FakeKey): Body;
+  create(collection: string, namespace: string, body: unknown): Body;
+  update(key: FakeKey, body: unknown, statusOnly: boolean): Body;
+  delete(key: FakeKey, options: unknown): Body;
+  /** Removes without a watch event and forgets history: what a watch that was away too long has missed. */
+  deleteUnseen(key: FakeKey): void;
+  apply(key: FakeKey, body: unknown, options: { readonly force: boolean; readonly manager: string }): { status: number; body: Body };
+}
+
+export interface FakeKey {
+  readonly collection: string;
+  readonly namespace: string;
+  readonly name: string;
+}
+
+export interface Body {
+  readonly metadata: {
+    readonly name: string;
+    readonly namespace?: string;
+    readonly uid: string;
+    readonly resourceVersion: string;
+    readonly generation?: number;
+    readonly labels?: Readonly<Record<string, string>>;
+    readonly managedFields?: readonly { readonly manager: string }[];
+    readonly [other: string]: unknown;
+  };
+  readonly spec?: unknown;
+  readonly status?: unknown;
+  readonly [other: string]: unknown;
+}
+
+export interface FakeObject {
+  readonly collection: string;
+  readonly body: Body;
+}
+
+/** An answer other than 2xx. */
+export class StatusError extends Error {
+  readonly status: number;
+  readonly reason: string;
+
+  constructor(status: number, reason: string, message: string) {
+    super(message);
+    this.status = status;
+    this.reason = reason;
+  }
+}
+
+type Listener = (collection: string, type: string, object: FakeObject) => void;
+type Given = Omit<Partial<Body>, "metadata"> & { readonly metadata?: Partial<Body["metadata"]> };
+
+export function createFakeStore(onEvent: Listener): FakeStore {
+  const objects = new Map<string, FakeObject>();
+  const history: { readonly version: number; readonly type: string; readonly object: FakeObject }[] = [];
+  let version = 100;
+  let compactedAt = 0;
+
+  const textOf = ({ collection, namespace, name }: FakeKey): string => `${collection}|${namespace}|${name}`;
+  const record = (type: string, object: FakeObject): void => {
+    history.push({ version, type, object });
+    onEvent(object.collection, type, object);
+  };
+  const find = (key: FakeKey): FakeObject => {
+    const found = objects.get(textOf(key));
+    if (found === undefined) throw new StatusError(404, "NotFound", `${key.collection} "${key.name}" not found`);
+    return found;
+  };
+
+  const put = (key: FakeKey, body: Body, type: string): Body => {
+    version += 1;
+    const stored = { collection: key.collection, body: { ...body, metadata: { ...body.metadata, resourceVersion: String(version) } } };
+    objects.set(textOf(key), stored);
+    record(type, stored);
+    return stored.body;
+  };
+
+  const insert = (key: FakeKey, given: Given, manager: string): Body => {
+    const { status: _dropped, ...rest } = given;
+    const metadata = {
+      ...given.metadata,
+      name: key.name, namespace: key.namespace, uid: randomUUID(), generation: 1, resourceVersion: "",
+      creationTimestamp: new Date().toISOString(),
+      managedFields: [{ manager }],
+    };
+    return put(key, { ...rest, metadata }, "ADDED");
+  };
+
+  const change = (key: FakeKey, old: Body, next: Body): Body => {
+    if (isDeepStrictEqual(old, next)) return old;
+    const generation = (old.metadata.generation ?? 0) + (isDeepStrictEqual(old.spec, next.spec) ? 0 : 1);
+    return put(key, { ...next, metadata: { ...next.metadata, generation } }, "MODIFIED");
+  };
+
+  const requireSame = ({ body }: FakeObject, metadata: { readonly uid?: string; readonly resourceVersion?: string } | undefined): void => {
+    const { uid, resourceVersion } = metadata ?? {};
+    if (uid !== undefined && uid !== body.metadata.uid) throw new StatusError(409, "Conflict", `UID in precondition: ${uid}, UID in object meta: ${body.metadata.uid}`);
+    if (resourceVersion !== undefined && resourceVersion !== body.metadata.resourceVersion) throw new StatusError(409, "Conflict", "the object has been modified");
+  };
+
+  return {
+    version: () => version,
+    compactedAt: () => compactedAt,
+    compact: () => {
+      version += 1;
+      compactedAt = version;
+      history.length = 0;
+    },
+    list: (collection) => [...objects.values()].filter((object) => object.collection === collection),
+    since: (from) => history.filter((entry) => entry.version > from),
+    get: (key) => find(key).body,
+    create: (collection, namespace, body) => {
+      const given = body as Given;
+      const key = { collection, namespace, name: given.metadata?.name ?? "" };
+      if (objects.has(textOf(key))) throw new StatusError(409, "AlreadyExists", `${collection} "${key.name}" already exists`);
+      return insert(key, given, "create");
+    },
+    update: (key, body, statusOnly) => {
+      const found = find(key);
+      const given = body as Given;
+      requireSame(found, given.metadata);
+      const old = found.body;
+      if (statusOnly) return change(key, old, { ...old, status: given.status });
+      return change(key, old, { ...old, ...given, status: old.status, metadata: { ...old.metadata, ...given.metadata } });
+    },
+    delete: (key, options) => {
+      const found = find(key);
+      requireSame(found, (options as { preconditions?: { uid?: string } } | undefined)?.preconditions);
+      version += 1;
+      objects.delete(textOf(key));
+      const last = { collection: key.collection, body: { ...found.body, metadata: { ...found.body.metadata, resourceVersion: String(version) } } };
+      record("DELETED", last);
+      return last.body;
+    },
+    deleteUnseen: (key) => {
+      objects.delete(textOf(key));
+      version += 1;
+    },
+    apply: (key, body, { force, manager }) => {
+      const given = body as Given;
+      const found = objects.get(textOf(key));
+      if (found === undefined) {
+        if (given.metadata?.uid !== undefined) throw new StatusError(409, "Conflict", "UID in precondition: the object does not exist");
+        return { status: 201, body: insert(key, given, manager) };
+      }
+      requireSame(found, { ...(given.metadata?.uid === undefined ? {} : { uid: given.metadata.uid }) });
+      const old = found.body;
+      const foreign = !(old.metadata.managedFields ?? []).some((entry) => entry.manager === manager);
+      if (foreign && !force && !isDeepStrictEqual(old.spec, given.spec)) throw new StatusError(409, "Conflict", "Apply failed with 1 conflict: .spec");
+      const metadata = { ...old.metadata, labels: { ...old.metadata.labels, ...given.metadata?.labels } };
+      return { status: 200, body: change(key, old, { ...old, ...(given.spec === undefined ? {} : { spec: given.spec }), metadata }) };
+    },
+  };
+}

@@ -1,0 +1,210 @@
+import { type Http2Server, type ServerHttp2Session, type ServerHttp2Stream, createServer } from "node:http2";
+import { randomUUID } from "node:crypto";
+import type { AddressInfo } from "node:net";
+import { type FakeObject, type FakeStore, StatusError, createFakeStore } from "./apiserver-store.ts";
+
+// The part of the Kubernetes API that a client of ours uses, in process, over HTTP/2 without TLS: list in pages, watch with bookmarks,
+// create, get, delete with preconditions, apply, status. It keeps the API server's rules where a client can see them; the same cases run against a real one.
+
+export interface FakeApiServer {
+  readonly url: string;
+  readonly store: FakeStore;
+  /** `<METHOD> <path>` of every request so far, watches included. */
+  readonly requests: readonly string[];
+  /** Answers the next `count` requests whose `<METHOD> <path>` matches with this status. */
+  failNext(match: RegExp, status: number, options?: { readonly count?: number; readonly headers?: Readonly<Record<string, string>> }): void;
+  /** Carries out the next matching request and then drops its connection without an answer. */
+  loseNextAnswer(match: RegExp): void;
+  /** Open watches. */
+  watches(): number;
+  /** Ends all watches; `midLine` sends half an event first. */
+  cutWatches(how?: "clean" | "midLine"): void;
+  /** Watches stay open and say nothing any more. */
+  muteWatches(): void;
+  /** Sends a bookmark on all watches. */
+  bookmark(): void;
+  /** Connections accepted so far. */
+  connections(): number;
+  /** Tells all connections to go away, as an API server does now and then. */
+  goaway(): void;
+  close(): Promise<void>;
+}
+
+interface Watch {
+  readonly stream: ServerHttp2Stream;
+  readonly matches: (object: FakeObject) => boolean;
+  muted: boolean;
+}
+
+interface Failure {
+  readonly match: RegExp;
+  readonly status: number;
+  readonly headers: Readonly<Record<string, string>>;
+  left: number;
+}
+
+interface Route {
+  /** Path of the collection without namespace, e.g. `/api/v1/pods`: what is stored together. */
+  readonly collection: string;
+  readonly namespace: string | undefined;
+  readonly name: string | undefined;
+  readonly subresource: string | undefined;
+}
+
+export async function startFakeApiServer(): Promise<FakeApiServer> {
+  const server: Http2Server = createServer();
+  const sessions = new Set<ServerHttp2Session>();
+  const watches = new Set<Watch>();
+  const requests: string[] = [];
+  const failures: Failure[] = [];
+  const losses: RegExp[] = [];
+  let connections = 0;
+
+  const store = createFakeStore((collection, type, object) => {
+    for (const watch of watches) {
+      if (!watch.muted && watch.matches({ ...object, collection })) writeEvent(watch.stream, type, object.body);
+    }
+  });
+
+  server.on("session", (session) => {
+    connections += 1;
+    sessions.add(session);
+    session.on("close", () => sessions.delete(session));
+    session.on("error", () => undefined);
+  });
+
+  const watch = (stream: ServerHttp2Stream, route: Route, query: URLSearchParams): void => {
+    const selector = query.get("labelSelector");
+    const matches = (object: FakeObject): boolean =>
+      object.collection === route.collection && (route.namespace === undefined || object.body.metadata.namespace === route.namespace) && matchesLabels(object, selector);
+    const since = Number(query.get("resourceVersion") ?? "0");
+    if (since < store.compactedAt()) throw new StatusError(410, "Expired", `too old resource version: ${since}`);
+    const entry: Watch = { stream, matches, muted: false };
+    stream.respond({ ":status": 200, "content-type": "application/json" });
+    for (const { type, object } of store.since(since)) if (matches(object)) writeEvent(stream, type, object.body);
+    watches.add(entry);
+    stream.on("close", () => watches.delete(entry));
+    const seconds = Number(query.get("timeoutSeconds") ?? "300");
+    const timer = setTimeout(() => stream.end(), seconds * 1000);
+    stream.on("close", () => clearTimeout(timer));
+  };
+
+  const answer = (method: string, route: Route, query: URLSearchParams, body: unknown): { status: number; body: unknown } => {
+    const { collection, namespace, name, subresource } = route;
+    if (method === "GET" && name === undefined) return { status: 200, body: list(store, route, query) };
+    if (method === "POST" && namespace !== undefined) return { status: 201, body: store.create(collection, namespace, body) };
+    const key = { collection, namespace: namespace ?? "", name: name ?? "" };
+    if (method === "GET") return { status: 200, body: store.get(key) };
+    if (method === "DELETE") return { status: 200, body: store.delete(key, body) };
+    if (method === "PUT") return { status: 200, body: store.update(key, body, subresource === "status") };
+    if (method === "PATCH") return store.apply(key, body, { force: query.get("force") === "true", manager: query.get("fieldManager") ?? "" });
+    throw new StatusError(405, "MethodNotAllowed", method);
+  };
+
+  const handle = (stream: ServerHttp2Stream, method: string, url: URL, text: string): void => {
+    const line = `${method} ${url.pathname}`;
+    const failure = failures.find(({ match, left }) => left > 0 && match.test(line));
+    if (failure !== undefined) {
+      failure.left -= 1;
+      return respond(stream, failure.status, statusOf(failure.status, "Injected", "a fault of the test"), failure.headers);
+    }
+    const route = parseRoute(url.pathname);
+    if (url.searchParams.get("watch") === "1") return watch(stream, route, url.searchParams);
+    const { status, body } = answer(method, route, url.searchParams, text === "" ? undefined : JSON.parse(text));
+    const lost = losses.findIndex((match) => match.test(line));
+    if (lost === -1) return respond(stream, status, body);
+    losses.splice(lost, 1);
+    stream.session?.destroy();
+  };
+
+  server.on("stream", (stream, headers) => {
+    const method = String(headers[":method"]);
+    const url = new URL(String(headers[":path"]), "http://fake");
+    requests.push(`${method} ${url.pathname}`);
+    stream.on("error", () => undefined);
+    const chunks: Buffer[] = [];
+    stream.on("data", (chunk: Buffer) => chunks.push(chunk));
+    stream.on("end", () => {
+      try {
+        handle(stream, method, url, Buffer.concat(chunks).toString("utf8"));
+      } catch (error) {
+        if (!(error instanceof StatusError)) throw error;
+        respond(stream, error.status, statusOf(error.status, error.reason, error.message));
+      }
+    });
+  });
+
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  return {
+    url: `http://127.0.0.1:${port}`,
+    store, requests,
+    failNext: (match, status, { count = 1, headers = {} } = {}) => void failures.push({ match, status, headers, left: count }),
+    loseNextAnswer: (match) => void losses.push(match),
+    watches: () => watches.size,
+    cutWatches: (how = "clean") => {
+      for (const { stream } of watches) {
+        if (how === "midLine") stream.write('{"type":"MODIFIED","object":{"metadata":{"name":"half');
+        stream.end();
+      }
+    },
+    muteWatches: () => {
+      for (const entry of watches) entry.muted = true;
+    },
+    bookmark: () => {
+      const metadata = { resourceVersion: String(store.version()), name: "", uid: "" };
+      for (const { stream } of watches) writeEvent(stream, "BOOKMARK", { apiVersion: "v1", kind: "Bookmark", metadata });
+    },
+    connections: () => connections,
+    goaway: () => {
+      for (const session of sessions) session.goaway();
+    },
+    close: () => {
+      for (const session of sessions) session.destroy();
+      return new Promise((resolve) => server.close(() => resolve()));
+    },
+  };
+}
+
+function list(store: FakeStore, route: Route, query: URLSearchParams): unknown {
+  const selector = query.get("labelSelector");
+  const all = store.list(route.collection).filter((object) => (route.namespace === undefined || object.body.metadata.namespace === route.namespace) && matchesLabels(object, selector));
+  const [from = 0, version = store.version()] = (query.get("continue") ?? "").split("@").filter((part) => part !== "").map(Number);
+  if (version < store.compactedAt()) throw new StatusError(410, "Expired", "the continue token is too old");
+  const limit = Number(query.get("limit") ?? all.length);
+  const rest = from + limit < all.length;
+  return {
+    kind: "List",
+    metadata: { resourceVersion: String(version), ...(rest ? { continue: `${from + limit}@${version}` } : {}) },
+    items: all.slice(from, from + limit).map((object) => object.body),
+  };
+}
+
+function matchesLabels({ body }: FakeObject, selector: string | null): boolean {
+  if (selector === null) return true;
+  return selector.split(",").every((term) => {
+    const [name = "", value] = term.split("=");
+    return body.metadata.labels?.[name] === value;
+  });
+}
+
+function parseRoute(pathname: string): Route {
+  const match = /^(\/api\/v1|\/apis\/[^/]+\/[^/]+)(?:\/namespaces\/([^/]+)(?=\/))?\/([^/]+)(?:\/([^/]+))?(?:\/([^/]+))?$/.exec(pathname);
+  if (match === null) throw new StatusError(404, "NotFound", `no route ${pathname}`);
+  const [, base = "", namespace, plural = "", name, subresource] = match;
+  return { collection: `${base}/${plural}`, namespace, name, subresource };
+}
+
+function writeEvent(stream: ServerHttp2Stream, type: string, object: unknown): void {
+  if (!stream.destroyed && !stream.writableEnded) stream.write(`${JSON.stringify({ type, object })}\n`);
+}
+
+function respond(stream: ServerHttp2Stream, status: number, body: unknown, headers: Readonly<Record<string, string>> = {}): void {
+  if (stream.destroyed) return;
+  stream.respond({ ":status": status, "content-type": "application/json", ...headers });
+  stream.end(JSON.stringify(body));
+}
+
+function statusOf(code: number, reason: string, message: string): unknown {
+  return { kind: "Status", apiVersion: "v1", status: "Failure", code, reason, message, details: { uid: randomUUID() } };
+}
