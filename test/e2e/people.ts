@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { request } from "node:https";
 import type { IncomingMessage } from "node:http";
 import { createInterface } from "node:readline";
+import { text } from "node:stream/consumers";
 import { GATEWAY_CA } from "@paddock/api/names";
 import type { LogEvent } from "@paddock/api/log/events";
 import { apply, eventually } from "./lab.ts";
@@ -58,7 +59,7 @@ export async function openGateway(): Promise<PeopleClient> {
     ca,
     async get(path, token, headers) {
       const response = await open(path, token, headers);
-      return { status: response.statusCode ?? 0, body: (await Array.fromAsync(response as AsyncIterable<Buffer>)).join("") };
+      return { status: response.statusCode ?? 0, body: await text(response) };
     },
     async follow(path, token, { lastEventId, until }) {
       const response = await open(path, token, { accept: "text/event-stream", ...(lastEventId === undefined ? {} : { "last-event-id": lastEventId }) });
