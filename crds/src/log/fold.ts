@@ -76,12 +76,12 @@ function foldAnswer(state: SessionState, { data, seq }: LogEventOf<"model.respon
 
 function addUsage(totals: Totals, data: LogEventOf<"model.responded">["data"]): Totals {
   const { usage, costNanoUSD } = data;
-  const known = totals.costNanoUSD !== undefined && costNanoUSD !== undefined;
   return {
     inputTokens: totals.inputTokens + (usage?.inputTokens ?? 0),
     cachedInputTokens: totals.cachedInputTokens + (usage?.cachedInputTokens ?? 0),
     outputTokens: totals.outputTokens + (usage?.outputTokens ?? 0),
-    costNanoUSD: known ? (BigInt(totals.costNanoUSD ?? 0) + BigInt(costNanoUSD)).toString() : undefined,
+    // Unknown once is unknown for good: a sum that leaves something out is no sum.
+    costNanoUSD: totals.costNanoUSD === undefined || costNanoUSD === undefined ? undefined : (BigInt(totals.costNanoUSD) + BigInt(costNanoUSD)).toString(),
   };
 }
 

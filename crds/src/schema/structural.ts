@@ -61,7 +61,7 @@ const ANYWHERE = ["type", "description", "default", "x-kubernetes-validations"];
  * unions, references, tuples, untyped or closed objects, look-around in patterns, floats, and missing descriptions, bounds or list types.
  */
 export function buildStructural(schema: z.ZodType, place: Place): StructuralSchema {
-  return convert(z.toJSONSchema(schema, { target: "openapi-3.0", io: "input" }) as Node, place);
+  return convert({ ...z.toJSONSchema(schema, { target: "openapi-3.0", io: "input" }) }, place);
 }
 
 function convert(node: Node, place: Place): StructuralSchema {
@@ -76,13 +76,13 @@ function convert(node: Node, place: Place): StructuralSchema {
   const rules = rulesOf(node);
   return {
     description: node.description,
-    ...(converters[type as keyof typeof converters](node, place) as StructuralSchema),
+    ...converters[type as keyof typeof converters](node, place),
     ...(node.default === undefined ? {} : { default: node.default }),
     ...(rules.length === 0 ? {} : { "x-kubernetes-validations": rules }),
   };
 }
 
-const converters = { object: convertObject, array: convertArray, string: convertString, integer: convertInteger, boolean: () => ({ type: "boolean" }) } as const;
+const converters = { object: convertObject, array: convertArray, string: convertString, integer: convertInteger, boolean: (): StructuralSchema => ({ type: "boolean" }) };
 
 function convertIntOrString(node: Node): StructuralSchema {
   // No `type`: the API server takes both by the extension alone.
