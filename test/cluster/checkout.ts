@@ -18,9 +18,9 @@ export interface Tools { kubectl: string; helm: string }
 /** Links the tools into `.cluster/bin`, replacing older links. */
 export function publishTools(tools: Tools): void {
   mkdirSync(toolsDir, { recursive: true });
-  for (const [name, target] of Object.entries(tools)) {
+  for (const name of ["kubectl", "helm"] as const) {
     rmSync(join(toolsDir, name), { force: true });
-    symlinkSync(target, join(toolsDir, name));
+    symlinkSync(tools[name], join(toolsDir, name));
   }
 }
 

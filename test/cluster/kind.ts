@@ -27,7 +27,10 @@ export const kindProvider: Provider = {
   builder: docker,
   up: async (progress) => {
     await provideTools(progress);
-    if (await isHealthy()) return progress(`the kind cluster ${cluster} is up already`);
+    if (await isHealthy()) {
+      progress(`the kind cluster ${cluster} is up already`);
+      return;
+    }
     await run(["kind", "delete", "cluster", "--name", cluster]);
     await progress.during(`kind cluster ${cluster}`, async () => {
       publishKubeconfig(""); // kind adds to what is there

@@ -9,8 +9,7 @@ const port = Number(process.argv[2]);
 const report = (arrival: Arrival): unknown => process.stdout.write(`${JSON.stringify(arrival)}\n`);
 
 const server = createServer((socket) => {
-  const from = `${socket.remoteAddress}`;
-  const at = `${socket.localAddress}`;
+  const { remoteAddress: from = "", localAddress: at = "" } = socket;
   report({ protocol: "tcp", from, at, data: "" });
   socket.on("data", (data) => report({ protocol: "tcp", from, at, data: data.toString() }));
   socket.on("error", () => {}); // a reset by the other side is no news

@@ -11,6 +11,8 @@ import { buildah, hasImage } from "./buildah.ts";
 
 const standsInFor = "docker.io/library/node:24-slim";
 const npmVersion = "11.21.2";
+/** What slim images leave out: documentation and translations. */
+const leftOut = ["/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*"];
 const trusted = "/etc/ssl/certs/ca-certificates.crt";
 
 /** Makes the stand-in unless it is there; returns what identifies its content. */
@@ -32,7 +34,8 @@ async function makeBase(name: string): Promise<void> {
   try {
     await run(["npm", "install", "--silent", "--no-save", "--no-audit", "--no-fund", "--prefix", scratch, `npm@${npmVersion}`], { cwd: scratch });
     const archive = join(scratch, "debian.tar");
-    await run(["mmdebstrap", "--quiet", "--variant=minbase", "--include=ca-certificates", "bookworm", archive], { cwd: scratch });
+    const slim = leftOut.map((path) => `--dpkgopt=path-exclude=${path}`);
+    await run(["mmdebstrap", "--quiet", "--variant=minbase", "--include=ca-certificates", ...slim, "bookworm", archive], { cwd: scratch });
     await assemble(name, archive, join(scratch, "node_modules/npm"));
   } finally {
     rmSync(scratch, { recursive: true, force: true });
@@ -48,6 +51,8 @@ async function assemble(name: string, debian: string, npm: string): Promise<void
     await buildah(["copy", "--quiet", container, npm, "/usr/local/lib/node_modules/npm"]);
     await buildah(["copy", "--quiet", container, trusted, trusted]);
     await within("useradd", "--create-home", "--uid", "1000", "--shell", "/bin/bash", "node");
+    await within("mkdir", "-p", "/usr/local/etc");
+    await within("touch", "/usr/local/etc/npmrc"); // builds see the machine's settings there
     for (const tool of ["npm", "npx"]) await within("ln", "-s", `../lib/node_modules/npm/bin/${tool}-cli.js`, `/usr/local/bin/${tool}`);
     await buildah([
       "config", "--env", `NODE_EXTRA_CA_CERTS=${trusted}`, "--env", "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",

@@ -1,19 +1,18 @@
 import { createHash } from "node:crypto";
-import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, readFileSync, readdirSync } from "node:fs";
 import { join } from "node:path";
 import type { Progress } from "../../progress.ts";
 import { kubeconfigFile, publishKubeconfig, publishTools, unpublish } from "../checkout.ts";
-import { run } from "../command.ts";
-import type { ImageBuilder, TaggedImage } from "../images.ts";
+import type { ImageBuilder } from "../images.ts";
 import { withLock } from "../lock.ts";
 import type { Provider } from "../provider.ts";
 import { ensureBaseImage } from "./base-image.ts";
 import { buildBinaries } from "./binaries.ts";
 import type { Binaries } from "./binaries.ts";
-import { buildImage, buildah, hasImage } from "./buildah.ts";
+import { buildImage, hasImage } from "./buildah.ts";
 import { refuseForeign } from "./foreign.ts";
-import { adminKubeconfig, containerdSocket, lockFile, programDir, stateDir } from "./layout.ts";
+import { importImages } from "./image-import.ts";
+import { adminKubeconfig, lockFile, stateDir } from "./layout.ts";
 import { installPackages } from "./packages.ts";
 import { removeCluster } from "./removal.ts";
 import { observeCluster, startCluster } from "./start.ts";
@@ -40,10 +39,7 @@ export const hostProvider: Provider = {
     await withLock(lockFile, progress, () => removeRunning("cluster removed", progress));
     unpublish();
   },
-  loadImages: async (images, progress) => {
-    const present = await imagesInCluster();
-    for (const image of images) await loadImage(image, present, progress);
-  },
+  loadImages: importImages,
 };
 
 async function ensureRunning(binaries: Binaries, progress: Progress): Promise<void> {
@@ -75,32 +71,4 @@ function clusterVersion(binaries: Binaries): string {
   const hash = createHash("sha256").update(JSON.stringify(binaries));
   for (const name of files) hash.update(`\0${name}\0`).update(readFileSync(join(import.meta.dirname, name)));
   return hash.digest("hex");
-}
-
-/** References in the cluster, each with the digest of what it names. */
-async function imagesInCluster(): Promise<ReadonlyMap<string, string>> {
-  const lines = (await ctr("images", "list")).split("\n").slice(1).map((line) => line.split(/\s+/));
-  return new Map(lines.map(([ref = "", , digest = ""]) => [ref, digest]));
-}
-
-async function loadImage({ ref, extraTags }: TaggedImage, present: ReadonlyMap<string, string>, progress: Progress): Promise<void> {
-  if (!present.has(ref)) await progress.during(`load ${ref}`, () => importImage(ref));
-  const digest = present.get(ref);
-  const stale = extraTags.filter((tag) => digest === undefined || present.get(tag) !== digest);
-  if (stale.length > 0) await ctr("images", "tag", "--force", ref, ...stale);
-}
-
-async function importImage(ref: string): Promise<void> {
-  const scratch = mkdtempSync(join(tmpdir(), "paddock-load-"));
-  try {
-    const archive = join(scratch, "image.tar");
-    await buildah(["push", "--quiet", ref, `docker-archive:${archive}:${ref}`]);
-    await ctr("images", "import", archive);
-  } finally {
-    rmSync(scratch, { recursive: true, force: true });
-  }
-}
-
-function ctr(...args: readonly string[]): Promise<string> {
-  return run([join(programDir, "ctr"), "--address", containerdSocket, "--namespace", "k8s.io", ...args]);
 }
