@@ -20,6 +20,8 @@ export const auditLog = join(stateDir, "audit", "audit.log");
 export const bridge = "kube0";
 export const nodeName = "node";
 export const nodeIp = "10.245.0.1";
+/** The node's address and the sink's link are of it. */
+export const nodeCidr = "10.245.0.0/16";
 export const podCidr = "10.244.0.0/16";
 export const serviceCidr = "10.96.0.0/16";
 /** The Service `kubernetes`: the first address of serviceCidr. */

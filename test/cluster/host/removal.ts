@@ -2,6 +2,7 @@ import { existsSync, readFileSync, readdirSync, rmSync, rmdirSync } from "node:f
 import { join } from "node:path";
 import { run, succeeds, until } from "../command.ts";
 import { killDaemons } from "./daemon.ts";
+import { removeFence } from "./fence.ts";
 import { bridge, containerdSocket, fixedPlaces, stateDir } from "./layout.ts";
 import { listNetworkNamespaces, recallMachine, restoreSettings } from "./machine.ts";
 import type { Machine } from "./machine.ts";
@@ -91,6 +92,7 @@ async function removeNetwork(before: Machine): Promise<void> {
   }
   for (const name of await ownLinks()) await succeeds(["ip", "link", "delete", name]); // the other end of a pair goes along
   await removeRules(before);
+  await removeFence();
 }
 
 async function ownLinks(): Promise<readonly string[]> {

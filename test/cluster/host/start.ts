@@ -8,6 +8,7 @@ import { makeAuthority, makeClients } from "./certificates.ts";
 import { apiServer, buildCilium, containerd, controlPlane, etcd } from "./components.ts";
 import { layOut, makePauseImage } from "./configuration.ts";
 import { deadDaemons, logTail, startDaemon } from "./daemon.ts";
+import { makeFence } from "./fence.ts";
 import { adminKubeconfig, configDir, containerdSocket, logDir, nodeName, programDir, stateDir } from "./layout.ts";
 import { prepareMachine, rememberMachine } from "./machine.ts";
 import { makeSink } from "../sink.ts";
@@ -23,6 +24,7 @@ export async function startCluster(binaries: Binaries, version: string, progress
   layOut(binaries);
   await prepareMachine();
   await makeSink();
+  await makeFence();
   startDaemon(etcd);
   startDaemon(containerd);
   await progress.during("etcd, containerd, API server", () => startApiServer(binaries));
