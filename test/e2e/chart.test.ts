@@ -93,7 +93,7 @@ for (const [mode, sets] of [["cluster-wide", []], ["namespaced", ["watchNamespac
 test("cluster-wide: the operator's rights, word for word", async () => {
   assert.deepEqual(rightsOf(await render(), "paddock-operator").map(inWords), [
     "*: get,list,watch agents,environments,sessions",
-    "*: patch agents/status,environments/status,sessions/status",
+    "*: update agents/status,environments/status,sessions/status",
     "*: get,list,watch,create,delete pods",
     "*: get,list,watch,create,patch serviceaccounts",
     "*: get,list,watch,create,patch networkpolicies",

@@ -60,7 +60,7 @@ priorityClassName: {{ . }}
   verbs: [get, list, watch]
 - apiGroups: [paddock.dev]
   resources: [agents/status, environments/status, sessions/status]
-  verbs: [patch]
+  verbs: [update]
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch, create, delete]
