@@ -153,12 +153,19 @@ export function createFakeStore(onEvent: Listener): FakeStore {
         if (given.metadata?.uid !== undefined) throw new StatusError(409, "Conflict", "UID in precondition: the object does not exist");
         return { status: 201, body: insert(key, given, manager) };
       }
-      requireSame(found, { ...(given.metadata?.uid === undefined ? {} : { uid: given.metadata.uid }) });
+      if (given.metadata?.uid !== undefined) requireSame(found, { uid: given.metadata.uid });
       const old = found.body;
-      const foreign = !(old.metadata.managedFields ?? []).some((entry) => entry.manager === manager);
-      if (foreign && !force && !isDeepStrictEqual(old.spec, given.spec)) throw new StatusError(409, "Conflict", "Apply failed with 1 conflict: .spec");
-      const metadata = { ...old.metadata, labels: { ...old.metadata.labels, ...given.metadata?.labels } };
-      return { status: 200, body: change(key, old, { ...old, ...(given.spec === undefined ? {} : { spec: given.spec }), metadata }) };
+      if (!force && isForeign(old, manager) && !isDeepStrictEqual(old.spec, given.spec)) throw new StatusError(409, "Conflict", "Apply failed with 1 conflict: .spec");
+      return { status: 200, body: change(key, old, applied(old, given)) };
     },
   };
+}
+
+function applied(old: Body, given: Given): Body {
+  const metadata = { ...old.metadata, labels: { ...old.metadata.labels, ...given.metadata?.labels } };
+  return { ...old, ...(given.spec === undefined ? {} : { spec: given.spec }), metadata };
+}
+
+function isForeign({ metadata }: Body, manager: string): boolean {
+  return !(metadata.managedFields ?? []).some((entry) => entry.manager === manager);
 }

@@ -90,15 +90,21 @@ export async function startFakeApiServer(): Promise<FakeApiServer> {
   };
 
   const answer = (method: string, route: Route, query: URLSearchParams, body: unknown): { status: number; body: unknown } => {
-    const { collection, namespace, name, subresource } = route;
-    if (method === "GET" && name === undefined) return { status: 200, body: list(store, route, query) };
-    if (method === "POST" && namespace !== undefined) return { status: 201, body: store.create(collection, namespace, body) };
-    const key = { collection, namespace: namespace ?? "", name: name ?? "" };
-    if (method === "GET") return { status: 200, body: store.get(key) };
-    if (method === "DELETE") return { status: 200, body: store.delete(key, body) };
-    if (method === "PUT") return { status: 200, body: store.update(key, body, subresource === "status") };
-    if (method === "PATCH") return store.apply(key, body, { force: query.get("force") === "true", manager: query.get("fieldManager") ?? "" });
-    throw new StatusError(405, "MethodNotAllowed", method);
+    const { collection, namespace = "", name, subresource } = route;
+    if (name === undefined) return method === "POST" ? { status: 201, body: store.create(collection, namespace, body) } : { status: 200, body: list(store, route, query) };
+    const key = { collection, namespace, name };
+    switch (method) {
+      case "GET":
+        return { status: 200, body: store.get(key) };
+      case "DELETE":
+        return { status: 200, body: store.delete(key, body) };
+      case "PUT":
+        return { status: 200, body: store.update(key, body, subresource === "status") };
+      case "PATCH":
+        return store.apply(key, body, { force: query.get("force") === "true", manager: query.get("fieldManager") ?? "" });
+      default:
+        throw new StatusError(405, "MethodNotAllowed", method);
+    }
   };
 
   const handle = (stream: ServerHttp2Stream, method: string, url: URL, text: string): void => {

@@ -1,0 +1,55 @@
+import { Hono } from "hono";
+import type { Context, Next } from "hono";
+import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
+import { decideCaller } from "../auth/roles.ts";
+import { operatorRoutes } from "./operator.ts";
+import { peopleRoutes } from "./people.ts";
+import type { ApiEnv, ApiPorts } from "./ports.ts";
+import { ProblemError, problemResponse } from "./problem.ts";
+import { runnerRoutes } from "./runner.ts";
+
+const MAX_TOKEN_CHARS = 16_384;
+
+/** Every route of the gateway: all but `GET /healthz` need a caller whom the API server knows. */
+export function buildApp(ports: ApiPorts): Hono<ApiEnv> {
+  const app = new Hono<ApiEnv>();
+  app.get("/healthz", async (context) => {
+    await ports.store.check();
+    return context.text("ok");
+  });
+  app.use("/v1/*", (context, next) => identify(ports, context, next));
+  app.route("/v1", operatorRoutes(ports));
+  app.route("/v1/runner", runnerRoutes(ports));
+  app.route("/v1/namespaces", peopleRoutes(ports));
+  app.notFound((context) => problemResponse(new ProblemError("not-found", `nothing is served at ${context.req.method} ${context.req.path.slice(0, 200)}`)));
+  app.onError((error, context) => {
+    const { method, path } = context.req;
+    // Too late to answer otherwise: the stream was open.
+    if (context.env.outgoing.headersSent) return RESPONSE_ALREADY_SENT;
+    if (error instanceof ProblemError) return problemResponse(error);
+    ports.logger.error({ err: error, method, path }, "request failed");
+    return problemResponse(new ProblemError("internal", "the gateway failed to serve the request: try again, its log says more"));
+  });
+  return app;
+}
+
+async function identify({ reviewer, operatorUser }: ApiPorts, context: Context<ApiEnv>, next: Next): Promise<void> {
+  const token = tokenOf(context.req.header("authorization"));
+  const reviewed = await reviewer.reviewToken(token);
+  if (reviewed.kind === "unavailable") throw new ProblemError("unavailable", "the Kubernetes API server could not check the token: try again in a few seconds");
+  if (reviewed.kind === "rejected") {
+    throw new ProblemError("unauthenticated", "the Kubernetes API server does not accept this token: it is wrong or expired; get one, e.g. by `kubectl create token NAME`");
+  }
+  context.set("token", token);
+  context.set("identity", reviewed.identity);
+  context.set("caller", decideCaller(reviewed.identity, operatorUser));
+  await next();
+}
+
+function tokenOf(header: string | undefined): string {
+  const token = /^Bearer ([\x21-\x7e]+)$/i.exec(header ?? "")?.[1];
+  if (token === undefined || token.length > MAX_TOKEN_CHARS) {
+    throw new ProblemError("unauthenticated", "send a Kubernetes token as `Authorization: Bearer TOKEN`, e.g. one made by `kubectl create token NAME`");
+  }
+  return token;
+}

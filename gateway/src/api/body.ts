@@ -1,0 +1,58 @@
+import type { Context } from "hono";
+import { bodyLimit } from "hono/body-limit";
+import { z } from "zod";
+import { parseNewEvent } from "@paddock/api/log/events";
+import type { NewEvent } from "@paddock/api/log/events";
+import { ProblemError } from "./problem.ts";
+
+/** Deeper values could exhaust the stack of whoever walks or hashes them. */
+const MAX_DEPTH = 64;
+const MAX_EVENTS = 256;
+
+/** Refuses request bodies over `bytes`. */
+export function limitBody(bytes: number): ReturnType<typeof bodyLimit> {
+  return bodyLimit({
+    maxSize: bytes,
+    onError: () => {
+      throw new ProblemError("too-large", `the request's body exceeds ${bytes} bytes: send less at once`);
+    },
+  });
+}
+
+/** The request's JSON body by a schema. Throws ProblemError that names the faulty fields. */
+export async function readBody<T>(context: Context, schema: z.ZodType<T>): Promise<T> {
+  const value = parseJson(await context.req.text());
+  const parsed = schema.safeParse(value);
+  if (!parsed.success) throw new ProblemError("malformed", `the request's body is not as documented: ${z.prettifyError(parsed.error)}`);
+  return parsed.data;
+}
+
+/** Events of a request, each checked against its type's schema. Throws ProblemError. */
+export function parseEvents(values: readonly unknown[]): NewEvent[] {
+  if (values.length === 0 || values.length > MAX_EVENTS) throw new ProblemError("malformed", `a request appends 1 to ${MAX_EVENTS} events, not ${values.length}`);
+  return values.map((value, index) => {
+    const parsed = parseNewEvent(value);
+    if ("fault" in parsed) throw new ProblemError("malformed", `events[${index}]: ${parsed.fault}`, { refusal: "final" });
+    return parsed.event;
+  });
+}
+
+function parseJson(text: string): unknown {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw new ProblemError("malformed", `the request's body is not JSON: ${error instanceof Error ? error.message.slice(0, 200) : "unreadable"}`);
+  }
+  if (isTooDeep(value)) throw new ProblemError("malformed", `the request's body is nested deeper than ${MAX_DEPTH} levels`);
+  return value;
+}
+
+function isTooDeep(value: unknown): boolean {
+  let level: unknown[] = [value];
+  for (let depth = 0; level.length > 0; depth += 1) {
+    if (depth > MAX_DEPTH) return true;
+    level = level.flatMap((item) => (item !== null && typeof item === "object" ? Object.values(item) : []));
+  }
+  return false;
+}

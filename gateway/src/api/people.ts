@@ -1,0 +1,152 @@
+import { Hono } from "hono";
+import type { Context } from "hono";
+import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
+import { eventData } from "@paddock/api/log/events";
+import type { EventType } from "@paddock/api/log/events";
+import type { RecordView } from "@paddock/api/wire/records";
+import { followLog } from "../log/follow.ts";
+import type { Followed } from "../log/follow.ts";
+import { buildView } from "../log/view.ts";
+import type { EventQuery, StoredRecord } from "../store/store.ts";
+import type { ApiEnv, ApiPorts } from "./ports.ts";
+import { ProblemError } from "./problem.ts";
+import { openEventStream } from "./stream.ts";
+import type { EventStream, StreamMessage } from "./stream.ts";
+
+const MAX_LIMIT = 1000;
+const DEFAULT_LIMIT = 200;
+
+interface Session {
+  readonly namespace: string;
+  readonly name: string;
+}
+
+/** What people may ask, each with the rights that Kubernetes gives them. */
+export function peopleRoutes(ports: ApiPorts): Hono<ApiEnv> {
+  const app = new Hono<ApiEnv>();
+  app.get("/:namespace/sessions/:name/events", async (context) => {
+    const session: Session = { namespace: context.req.param("namespace"), name: context.req.param("name") };
+    await requireReading(ports, context, session);
+    const uid = context.req.query("uid");
+    const record = await ports.store.recordNamed(session.namespace, session.name, uid);
+    if (record === undefined) throw unknownSession(session, uid);
+    const query = parseQuery(context);
+    const wantsStream = context.req.header("accept")?.includes("text/event-stream") === true;
+    return wantsStream ? streamEvents(ports, context, { session, record, query }) : listEvents(ports, context, { record, query });
+  });
+  return app;
+}
+
+async function requireReading({ reviewer }: ApiPorts, context: Context<ApiEnv>, { namespace, name }: Session): Promise<void> {
+  const identity = context.get("identity");
+  const access = await reviewer.reviewReading(identity, namespace, name);
+  if (access === "allowed") return;
+  if (access === "unavailable") throw new ProblemError("unavailable", "the Kubernetes API server could not check your rights: try again in a few seconds");
+  throw new ProblemError(
+    "forbidden",
+    `${identity.username} may not get sessions/events of paddock.dev in namespace ${namespace}: ask its administrator for a role with verb get on resource sessions/events, e.g. the role paddock-user`,
+  );
+}
+
+function unknownSession({ namespace, name }: Session, uid: string | undefined): ProblemError {
+  const which = uid === undefined ? "" : ` with uid ${uid}`;
+  return new ProblemError("not-found", `namespace ${namespace} has no log of a session ${name}${which}: it begins when the session's Agent and Environment are there; see kubectl get sessions -n ${namespace}`);
+}
+
+function parseQuery(context: Context<ApiEnv>): EventQuery {
+  const types = context.req.query("types");
+  return {
+    after: parseCount(context, "after", { least: 0, most: Number.MAX_SAFE_INTEGER, absent: 0 }),
+    limit: parseCount(context, "limit", { least: 1, most: MAX_LIMIT, absent: DEFAULT_LIMIT }),
+    ...(types === undefined ? {} : { types: types.split(",").map(parseType) }),
+  };
+}
+
+function parseCount(context: Context<ApiEnv>, name: string, { least, most, absent }: { least: number; most: number; absent: number }): number {
+  const text = context.req.query(name);
+  if (text === undefined) return absent;
+  const value = /^[0-9]{1,16}$/.test(text) ? Number(text) : Number.NaN;
+  if (value >= least && value <= most) return value;
+  throw new ProblemError("malformed", `${name} is ${JSON.stringify(text.slice(0, 40))}: give a whole number from ${least} to ${most}`);
+}
+
+function parseType(text: string): EventType {
+  if (Object.hasOwn(eventData, text)) return text as EventType;
+  throw new ProblemError("malformed", `types names ${JSON.stringify(text.slice(0, 64))}: give event types with commas between them, of ${Object.keys(eventData).join(", ")}`);
+}
+
+async function listEvents({ store }: ApiPorts, context: Context<ApiEnv>, { record, query }: { record: StoredRecord; query: EventQuery }): Promise<Response> {
+  const events = await store.events(record.uid, query);
+  return context.json({ uid: record.uid, events, lastSeq: record.state.lastSeq, finished: record.state.finished !== undefined });
+}
+
+interface Read {
+  readonly session: Session;
+  readonly record: StoredRecord;
+  readonly query: EventQuery;
+}
+
+function streamEvents(ports: ApiPorts, context: Context<ApiEnv>, read: Read): Response {
+  const after = resumeAfter(context.req.header("last-event-id"), read.record.uid) ?? read.query.after;
+  const stream = openEventStream(context.env.outgoing, { writeTimeoutMs: ports.times.writeTimeoutMs, shutdown: ports.shutdown });
+  ports.metrics.streamOpened("person");
+  const recheck = setInterval(() => void cutWhenRevoked(ports, context, { stream, session: read.session }), ports.times.recheckMs);
+  writeEvents(ports, stream, { ...read, query: { ...read.query, after } })
+    .catch((error: unknown) => ports.logger.error({ err: error, uid: read.record.uid }, "a person's stream failed"))
+    .finally(() => {
+      clearInterval(recheck);
+      ports.metrics.streamClosed("person");
+      stream.end();
+    });
+  return RESPONSE_ALREADY_SENT;
+}
+
+async function writeEvents({ store, followers, times }: ApiPorts, stream: EventStream, { record, query }: Read): Promise<void> {
+  const { uid } = record;
+  const follower = followers.join(uid);
+  try {
+    await stream.send({ event: "state", data: buildState((await store.record(uid)) ?? record) });
+    const finished = await followLog({
+      store,
+      follower,
+      uid,
+      after: query.after,
+      signal: stream.signal,
+      write: async (item) => {
+        if (isWanted(item, query.types)) await stream.send(messageOf(item, uid));
+      },
+      idle: () => stream.comment("alive"),
+      idleMs: times.keepAliveMs,
+    });
+    if (finished) await stream.send({ event: "end", data: { uid } });
+  } finally {
+    follower.close();
+  }
+}
+
+function isWanted(item: Followed, types: readonly EventType[] | undefined): boolean {
+  return types === undefined || (item.kind === "event" && types.includes(item.event.type));
+}
+
+function messageOf(item: Followed, uid: string): StreamMessage {
+  return item.kind === "delta" ? { event: "delta", data: item.delta } : { event: "log", id: `${uid}:${item.event.seq}`, data: item.event };
+}
+
+/** The session as it is now, so that a reader can show something before it has read the log. Pure. */
+function buildState(record: StoredRecord): Omit<RecordView, "version" | "bundle" | "sandbox" | "runner"> {
+  const { version: _version, bundle: _bundle, sandbox: _sandbox, runner: _runner, ...state } = buildView(record);
+  return state;
+}
+
+/** The sequence number in `<uid>:<seq>`; undefined for another session's, which says nothing about this one. Pure. */
+export function resumeAfter(lastEventId: string | undefined, uid: string): number | undefined {
+  const [of, digits = ""] = (lastEventId ?? "").split(":");
+  return of === uid && /^[0-9]{1,9}$/.test(digits) ? Number(digits) : undefined;
+}
+
+async function cutWhenRevoked({ reviewer }: ApiPorts, context: Context<ApiEnv>, { stream, session }: { stream: EventStream; session: Session }): Promise<void> {
+  const reviewed = await reviewer.reviewToken(context.get("token"));
+  if (reviewed.kind === "rejected") return stream.stop();
+  if (reviewed.kind === "unavailable") return;
+  if ((await reviewer.reviewReading(reviewed.identity, session.namespace, session.name)) === "denied") stream.stop();
+}

@@ -1,0 +1,42 @@
+import type { HttpBindings } from "@hono/node-server";
+import type { Reviewer } from "../auth/review.ts";
+import type { Caller } from "../auth/roles.ts";
+import type { Identity } from "../auth/review.ts";
+import type { LogWriter } from "../log/append.ts";
+import type { Followers } from "../log/follow.ts";
+import type { Store } from "../store/store.ts";
+import type { Logger } from "../telemetry/logger.ts";
+import type { Metrics } from "../telemetry/metrics.ts";
+
+/** Waiting times of streams, in milliseconds. */
+export interface StreamTimes {
+  /** A comment after this long without a message. */
+  readonly keepAliveMs: number;
+  /** A reader that takes nothing for this long is cut. */
+  readonly writeTimeoutMs: number;
+  /** Counters of a record are told at most this often. */
+  readonly coalesceMs: number;
+  /** A person's right to read is checked again this often. */
+  readonly recheckMs: number;
+}
+
+/** What the routes work with. */
+export interface ApiPorts {
+  readonly store: Store;
+  readonly writer: LogWriter;
+  readonly followers: Followers;
+  readonly reviewer: Reviewer;
+  readonly operatorUser: string;
+  readonly metrics: Metrics;
+  readonly logger: Logger;
+  readonly times: StreamTimes;
+  /** Aborts when the server stops. */
+  readonly shutdown: AbortSignal;
+  now(): Date;
+}
+
+/** What a request's handlers find in their context once the caller is known. */
+export interface ApiEnv {
+  readonly Bindings: HttpBindings;
+  readonly Variables: { token: string; identity: Identity; caller: Caller };
+}

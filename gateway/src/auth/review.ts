@@ -1,0 +1,130 @@
+import { createHash } from "node:crypto";
+import { z } from "zod";
+import { GROUP, VERSION } from "@paddock/api/group";
+import { GATEWAY_AUDIENCE } from "@paddock/api/names";
+import type { ApiServer } from "./api-server.ts";
+import { createExpiringCache } from "./cache.ts";
+
+const ACCEPTED_MS = 60_000;
+const REJECTED_MS = 5_000;
+const KEPT_ANSWERS = 10_000;
+
+/** Who a token belongs to, as the API server says. `audiences` are those of ours that the token is good for. */
+export interface Identity {
+  readonly username: string;
+  readonly uid: string;
+  readonly groups: readonly string[];
+  readonly extra: Readonly<Record<string, readonly string[]>>;
+  /** True when the token was issued for the gateway and not for the API server. */
+  readonly forGateway: boolean;
+}
+
+/** What the API server answered about a caller; `unknown` when it could not be asked. */
+export type Reviewed = { readonly kind: "identity"; readonly identity: Identity } | { readonly kind: "rejected" } | { readonly kind: "unavailable" };
+
+export interface Reviewer {
+  /** Whose token this is; answers are kept for at most 60 s. Never throws. */
+  reviewToken(token: string): Promise<Reviewed>;
+  /** May they read the events of this session? Asked as themselves. Never throws. */
+  reviewReading(identity: Identity, namespace: string, name: string): Promise<"allowed" | "denied" | "unavailable">;
+}
+
+export interface ReviewerPorts {
+  readonly api: Pick<ApiServer, "send">;
+  count(result: "accepted" | "rejected" | "failed"): void;
+  /** Told why the API server could not be asked. */
+  report(error: unknown): void;
+}
+
+const extra = z.record(z.string(), z.array(z.string()));
+const tokenReview = z.object({
+  status: z.object({
+    authenticated: z.boolean().optional(),
+    audiences: z.array(z.string()).optional(),
+    user: z
+      .object({ username: z.string().optional(), uid: z.string().optional(), groups: z.array(z.string()).optional(), extra: extra.optional() })
+      .optional(),
+  }),
+});
+const accessReview = z.object({ status: z.object({ allowed: z.boolean() }) });
+
+export function createReviewer(ports: ReviewerPorts): Reviewer {
+  const tokens = createExpiringCache<Reviewed>(KEPT_ANSWERS);
+  const accesses = createExpiringCache<"allowed" | "denied" | "unavailable">(KEPT_ANSWERS);
+  return {
+    reviewToken: (token) =>
+      tokens.get(keyOf(token), async () => {
+        const reviewed = await askToken(ports, token);
+        ports.count(reviewed.kind === "identity" ? "accepted" : reviewed.kind === "rejected" ? "rejected" : "failed");
+        return { value: reviewed, keepMs: keepMs(reviewed.kind === "identity", reviewed.kind === "unavailable") };
+      }),
+    reviewReading: (identity, namespace, name) =>
+      accesses.get(keyOf(JSON.stringify([identity, namespace, name])), async () => {
+        const value = await askReading(ports, identity, { namespace, name });
+        return { value, keepMs: keepMs(value === "allowed", value === "unavailable") };
+      }),
+  };
+}
+
+function keepMs(accepted: boolean, failed: boolean): number {
+  if (failed) return 0;
+  return accepted ? ACCEPTED_MS : REJECTED_MS;
+}
+
+/** Caches hold digests, not tokens. */
+function keyOf(text: string): string {
+  return createHash("sha256").update(text).digest("base64");
+}
+
+async function askToken({ api, report }: ReviewerPorts, token: string): Promise<Reviewed> {
+  const forGateway = claimsGateway(token);
+  const spec = forGateway ? { token, audiences: [GATEWAY_AUDIENCE] } : { token };
+  try {
+    const review = { apiVersion: "authentication.k8s.io/v1", kind: "TokenReview", spec };
+    const { status, body } = await api.send("POST", "/apis/authentication.k8s.io/v1/tokenreviews", "application/json", review);
+    const answer = tokenReview.safeParse(body);
+    if (!answer.success) throw new Error(`the API server answered a TokenReview with status ${status}: ${messageOf(body)}`);
+    return readReview(answer.data.status, forGateway);
+  } catch (error) {
+    report(error);
+    return { kind: "unavailable" };
+  }
+}
+
+function readReview({ authenticated, audiences, user }: z.infer<typeof tokenReview>["status"], forGateway: boolean): Reviewed {
+  if (authenticated !== true || user?.username === undefined) return { kind: "rejected" };
+  // An authenticator that knows no audiences leaves them out: then the token proves nothing about ours.
+  if (forGateway && audiences?.includes(GATEWAY_AUDIENCE) !== true) return { kind: "rejected" };
+  const { username, uid = "", groups = [] } = user;
+  return { kind: "identity", identity: { username, uid, groups, extra: user.extra ?? {}, forGateway } };
+}
+
+async function askReading({ api, report }: ReviewerPorts, { username, uid, groups, extra: more }: Identity, session: { namespace: string; name: string }) {
+  const resourceAttributes = { ...session, verb: "get", group: GROUP, version: VERSION, resource: "sessions", subresource: "events" };
+  const review = { apiVersion: "authorization.k8s.io/v1", kind: "SubjectAccessReview", spec: { user: username, uid, groups, extra: more, resourceAttributes } };
+  try {
+    const { status, body } = await api.send("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", "application/json", review);
+    const answer = accessReview.safeParse(body);
+    if (!answer.success) throw new Error(`the API server answered a SubjectAccessReview with status ${status}: ${messageOf(body)}`);
+    return answer.data.status.allowed ? "allowed" : "denied";
+  } catch (error) {
+    report(error);
+    return "unavailable";
+  }
+}
+
+/** Which audience to ask for. The token's own word is only a hint here: the API server's answer is what counts. */
+function claimsGateway(token: string): boolean {
+  try {
+    const payload: unknown = JSON.parse(Buffer.from(token.split(".")[1] ?? "", "base64url").toString("utf8"));
+    const { aud } = z.object({ aud: z.union([z.string(), z.array(z.string())]) }).parse(payload);
+    return aud === GATEWAY_AUDIENCE || aud.includes(GATEWAY_AUDIENCE);
+  } catch {
+    return false;
+  }
+}
+
+function messageOf(body: unknown): string {
+  const message = z.object({ message: z.string() }).safeParse(body);
+  return message.success ? message.data.message : "no message";
+}

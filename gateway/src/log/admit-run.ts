@@ -1,0 +1,115 @@
+import type { EventDataOf } from "@paddock/api/log/events";
+import { deadlineAt } from "@paddock/api/log/state";
+import { refuseStopped } from "./admit-model.ts";
+import { refuse } from "./admission.ts";
+import type { Admission, Question, Refusal } from "./admission.ts";
+
+/** How far another clock may be ahead when it says that the deadline has passed. */
+const CLOCK_TOLERANCE_MS = 5000;
+
+/** A pod takes the next epoch once. That it is the newest registered one was checked before. */
+export function admitRunnerStarted(data: EventDataOf<"runner.started">, { state, who }: Question): Admission | undefined {
+  if (who.role !== "runner") return refuse("forbidden", "final", "only a runner starts");
+  if (data.podUid !== who.podUid) return refuse("denied", "final", `podUid is ${data.podUid} and the token is that of pod ${who.podUid}`);
+  if (state.runnerPodUid === who.podUid) return refuse("unexpected", "final", `this pod has epoch ${state.epoch} already: go on with it`);
+  const next = state.epoch + 1;
+  if (data.epoch === next && who.epoch === next) return undefined;
+  return refuse("fenced", "final", `the next epoch is ${next}, not ${data.epoch}: take the assignment again`);
+}
+
+export function admitSandboxRequested(data: EventDataOf<"sandbox.requested">, question: Question): Admission | undefined {
+  const { sandbox } = question.state;
+  const stop = refuseStopped(question);
+  if (stop !== undefined) return stop;
+  if (question.bundle.environment.spec.sandbox?.provisioning === "Never") {
+    return refuse("denied", "final", "environment.spec.sandbox.provisioning is Never: tools that need a sandbox cannot run here");
+  }
+  if (sandbox.pending) return refuse("unexpected", "wait", "a sandbox is requested already: wait for sandbox.bound or sandbox.lost");
+  if (sandbox.bound !== undefined && data.replaces !== sandbox.bound.podUid) {
+    return refuse("stale", "wait", `sandbox pod ${sandbox.bound.podUid} is bound: use it, or name it in replaces`);
+  }
+  return undefined;
+}
+
+export function admitSandboxBound(data: EventDataOf<"sandbox.bound">, { state: { sandbox } }: Question): Admission | undefined {
+  if (sandbox.bound?.podUid === data.podUid) return { kind: "known", newest: "sandbox.bound" };
+  if (sandbox.lost === data.podUid) return refuse("stale", "final", `sandbox pod ${data.podUid} was reported as lost: bind another one`);
+  if (!sandbox.pending) return refuse("stale", "final", `no sandbox is asked for: pod ${data.podUid} is not needed`);
+  return undefined;
+}
+
+export function admitSandboxLost(data: EventDataOf<"sandbox.lost">, { state: { sandbox } }: Question): Admission | undefined {
+  return sandbox.lost === data.podUid ? { kind: "known", newest: "sandbox.lost" } : undefined;
+}
+
+export function admitCancelled(_: EventDataOf<"session.cancelled">, { state }: Question): Admission | undefined {
+  return state.cancelled ? { kind: "known", newest: "session.cancelled" } : undefined;
+}
+
+export function admitRunFinished(data: EventDataOf<"run.finished">, question: Question): Admission | undefined {
+  const { state, who } = question;
+  if (data.through > state.lastSeq) return refuse("unexpected", "final", `through is ${data.through} and the log ends at ${state.lastSeq}`);
+  return who.role === "operator" ? refuseOperatorsEnd(data, question) : (refuseStale(data, question) ?? refuseRunnersEnd(data, question));
+}
+
+/** Nothing that a decision to finish should have known may be newer than what it has seen: no lost wake-up. */
+function refuseStale({ through }: EventDataOf<"run.finished">, { state }: Question): Refusal | undefined {
+  if (state.lastNewsSeq <= through) return undefined;
+  return refuse("stale", "wait", `event ${state.lastNewsSeq} is newer than through (${through}): read it and decide again`);
+}
+
+function refuseOperatorsEnd(data: EventDataOf<"run.finished">, question: Question): Refusal | undefined {
+  switch (data.outcome) {
+    case "Cancelled":
+    case "NameConflict":
+      return undefined;
+    case "DeadlineExceeded":
+      return refuseEarly(question);
+    case "RunnerFailed":
+      return refuseStale(data, question);
+    default:
+      return refuse("denied", "final", `the operator cannot finish a run as ${data.outcome}, only its runner can`);
+  }
+}
+
+function refuseRunnersEnd({ outcome }: EventDataOf<"run.finished">, question: Question): Refusal | undefined {
+  switch (outcome) {
+    case "Cancelled":
+      return question.state.cancelled ? undefined : refuse("denied", "final", "nobody cancelled the session: Cancelled needs session.cancelled");
+    case "DeadlineExceeded":
+      return refuseEarly(question);
+    case "Completed":
+      return refuseOpen(question) ?? refuseIncomplete(question);
+    case "MaxTurns":
+      return refuseOpen(question) ?? refuseTurnsLeft(question);
+    case "ModelError":
+      return refuseOpen(question);
+    case "RunnerFailed":
+      return undefined;
+    case "NameConflict":
+      return refuse("denied", "final", "a runner cannot finish a run as NameConflict, only the operator can");
+  }
+}
+
+function refuseEarly({ state, now }: Question): Refusal | undefined {
+  const at = deadlineAt(state);
+  if (now.getTime() + CLOCK_TOLERANCE_MS >= at) return undefined;
+  return refuse("unexpected", "wait", `the deadline is ${new Date(at).toISOString()} and not over yet`);
+}
+
+function refuseOpen({ state }: Question): Refusal | undefined {
+  if (state.request !== undefined) return refuse("unexpected", "wait", `the model request of turn ${state.request.turn} is open: append model.responded or model.failed first`);
+  const open = state.calls.find((call) => call.finished === undefined);
+  return open === undefined ? undefined : refuse("unexpected", "wait", `call ${open.call} has no tool.finished`);
+}
+
+function refuseIncomplete({ state }: Question): Refusal | undefined {
+  if (state.turns === 0) return refuse("unexpected", "final", "the model has not answered yet: Completed needs its answer");
+  if (state.calls.length === 0) return undefined;
+  return refuse("unexpected", "final", `the newest answer asked for ${state.calls.length} tool call(s): give the model their results before the run is Completed`);
+}
+
+function refuseTurnsLeft({ state }: Question): Refusal | undefined {
+  if (state.turns >= state.limits.maxTurns) return undefined;
+  return refuse("unexpected", "final", `${state.turns} of ${state.limits.maxTurns} turns are used: MaxTurns needs all`);
+}

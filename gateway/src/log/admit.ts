@@ -1,0 +1,101 @@
+import { canonicalJson } from "@paddock/api/log/canonical";
+import type { Bundle } from "@paddock/api/log/bundle";
+import { APPENDERS, LOG_LIMITS } from "@paddock/api/log/events";
+import type { EventDataOf, EventType, NewEvent } from "@paddock/api/log/events";
+import type { SessionState } from "@paddock/api/log/state";
+import { admitFailed, admitRequested, admitResponded } from "./admit-model.ts";
+import { admitCancelled, admitRunFinished, admitRunnerStarted, admitSandboxBound, admitSandboxLost, admitSandboxRequested } from "./admit-run.ts";
+import { admitDecided, admitFinished, admitStarted } from "./admit-tool.ts";
+import { refuse } from "./admission.ts";
+import type { Admission, Appender, Question, Refusal } from "./admission.ts";
+import { redactValue } from "./redaction.ts";
+
+type Rule<T extends EventType> = (data: EventDataOf<T>, question: Question) => Admission | undefined;
+
+/** One row of the protocol's table per type; undefined means that the event is accepted as it is. */
+const RULES: { readonly [T in EventType]: Rule<T> } = {
+  "session.bound": (_, { state }) => (state.lastSeq === 0 ? undefined : { kind: "known", seq: 1 }),
+  "input.received": admitInput,
+  "runner.started": admitRunnerStarted,
+  "runner.reported": () => undefined,
+  "model.requested": admitRequested,
+  "model.failed": admitFailed,
+  "model.responded": admitResponded,
+  "tool.decided": admitDecided,
+  "tool.started": admitStarted,
+  "tool.finished": admitFinished,
+  "sandbox.requested": admitSandboxRequested,
+  "sandbox.bound": admitSandboxBound,
+  "sandbox.lost": admitSandboxLost,
+  "session.cancelled": admitCancelled,
+  "run.finished": admitRunFinished,
+};
+
+/** Results of what was allowed, and the operator's facts: the log keeps room for them. */
+const HEADROOM: ReadonlySet<EventType> = new Set([
+  "model.failed",
+  "model.responded",
+  "tool.finished",
+  "sandbox.bound",
+  "sandbox.lost",
+  "session.cancelled",
+  "run.finished",
+]);
+
+/**
+ * May this event be appended to a log in this state? The gateway's one decision, pure. Accepted events come back as they are to be
+ * stored: completed, and with what looks like a credential replaced. `event` must have passed parseNewEvent.
+ */
+export function admit(state: SessionState, bundle: Bundle, event: NewEvent, asked: { readonly who: Appender; readonly now: Date }): Admission {
+  const question: Question = { state, bundle, ...asked };
+  const stop = refuseRole(event.type, asked.who) ?? refuseFenced(event, question) ?? refuseFinished(state, asked.who);
+  if (stop !== undefined) return stop;
+  const rule = RULES[event.type] as Rule<EventType>;
+  const answer = rule(event.data, question) ?? { kind: "accept", event };
+  if (answer.kind !== "accept") return answer;
+  const stored = redactValue(answer.event);
+  return refuseSize(state, stored) ?? { kind: "accept", event: stored };
+}
+
+function refuseRole(type: EventType, who: Appender): Refusal | undefined {
+  if (APPENDERS[type].includes(who.role)) return undefined;
+  return refuse("forbidden", "final", `${type} is not appended by the ${who.role}, only by: ${APPENDERS[type].join(", ")}`);
+}
+
+/** Whether the pod may write at all: only the newest registered one, and after its start only in its own epoch. */
+export function refuseFenced(event: Pick<NewEvent, "type">, { state, who }: Pick<Question, "state" | "who">): Refusal | undefined {
+  if (who.role !== "runner") return undefined;
+  if (who.newestPodUid !== who.podUid) return refuse("fenced", "final", "another runner pod was registered for the session since: stop, it goes on from the log");
+  if (event.type === "runner.started") return undefined;
+  if (state.runnerPodUid !== who.podUid) return refuse("fenced", "final", `this pod has no epoch yet: append runner.started with epoch ${state.epoch + 1} first`);
+  if (state.epoch !== who.epoch) return refuse("fenced", "final", `the session is in epoch ${state.epoch}, not ${who.epoch}: use the epoch of the assignment`);
+  return undefined;
+}
+
+function refuseFinished({ finished }: SessionState, who: Appender): Admission | undefined {
+  if (finished === undefined) return undefined;
+  if (who.role === "operator") return { kind: "known", seq: finished.seq };
+  return refuse("finished", "final", `the session finished with ${finished.outcome} at event ${finished.seq}: stop, nothing more can be appended`);
+}
+
+function refuseSize(state: SessionState, event: NewEvent): Refusal | undefined {
+  const bytes = Buffer.byteLength(canonicalJson(event.data));
+  if (bytes > LOG_LIMITS.eventBytes) {
+    return refuse("too-large", "final", `${event.type} has ${bytes} bytes and an event at most ${LOG_LIMITS.eventBytes}: cut its content and say so in it`);
+  }
+  const [moreEvents, moreBytes] = HEADROOM.has(event.type) ? [LOG_LIMITS.headroomEvents, LOG_LIMITS.headroomBytes] : [0, 0];
+  if (state.lastSeq + 1 > LOG_LIMITS.events + moreEvents) {
+    return refuse("limit", "final", `the log has ${state.lastSeq} events of at most ${LOG_LIMITS.events}: finish the run`);
+  }
+  if (state.bytes + bytes > LOG_LIMITS.logBytes + moreBytes) {
+    return refuse("limit", "final", `the log has ${state.bytes} bytes of at most ${LOG_LIMITS.logBytes}: finish the run`);
+  }
+  return undefined;
+}
+
+function admitInput(data: EventDataOf<"input.received">, { state }: Question): Admission | undefined {
+  const known = state.inputs.find((input) => input.id === data.id);
+  if (known !== undefined) return { kind: "known", seq: known.seq };
+  if (state.inputs.length > 0) return refuse("unexpected", "final", "a session has one prompt: make another Session for another prompt");
+  return undefined;
+}

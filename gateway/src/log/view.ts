@@ -1,0 +1,53 @@
+import { formatUsd } from "@paddock/api/log/money";
+import type { SessionState, Totals } from "@paddock/api/log/state";
+import type { RecordView } from "@paddock/api/wire/records";
+import { canonicalJson } from "@paddock/api/log/canonical";
+import type { StoredRecord } from "../store/store.ts";
+
+/** Bytes of a result's text that status may hold. */
+const RESULT_BYTES = 4096;
+
+/** A record as the operator sees it. Pure. */
+export function buildView({ uid, namespace, name, version, bundle, bundleDigest, state, runner }: StoredRecord): RecordView {
+  const { agent, environment, limits, startTime, traceId } = bundle;
+  const { finished, problem, sandbox, cancelled, lastSeq, turns, toolCalls, recentSteps } = state;
+  return {
+    uid,
+    namespace,
+    name,
+    version,
+    activity: finished === undefined ? { kind: "Active" } : { kind: "Finished", outcome: finished.outcome, at: finished.at },
+    bundle: { digest: bundleDigest, agentDigest: agent.digest, environmentDigest: environment.digest, limits, startTime, traceId },
+    runner: { ...(runner.podUid === undefined ? {} : { podUid: runner.podUid }), epoch: state.epoch, connected: runner.connected, since: runner.since },
+    sandbox,
+    cancelled,
+    lastSeq,
+    turns,
+    toolCalls,
+    usage: buildUsage(state.totals),
+    recentSteps,
+    ...(problem === undefined || finished !== undefined ? {} : { problem }),
+    ...(finished === undefined ? {} : { result: buildResult(finished) }),
+  };
+}
+
+/** The part of a view whose change the operator acts on: it is sent at once, the rest may wait for more. Pure. */
+export function urgentPartOf({ activity, runner, sandbox, cancelled, problem, result }: RecordView): string {
+  return canonicalJson({ activity, runner, sandbox, cancelled, problem, result });
+}
+
+function buildUsage({ inputTokens, cachedInputTokens, outputTokens, costNanoUSD }: Totals): RecordView["usage"] {
+  const counts = { inputTokens, cachedInputTokens, outputTokens, totalTokens: inputTokens + outputTokens };
+  return costNanoUSD === undefined ? counts : { ...counts, costUSD: formatUsd(BigInt(costNanoUSD)) };
+}
+
+function buildResult({ outcome, text, reason }: NonNullable<SessionState["finished"]>): NonNullable<RecordView["result"]> {
+  const start = startOf(text, RESULT_BYTES);
+  return { outcome, text: start, truncated: start.length < text.length, message: reason };
+}
+
+/** The longest start of a text that has at most `bytes` bytes of UTF-8 and ends on a whole character. Pure. */
+export function startOf(text: string, bytes: number): string {
+  const encoded = new TextEncoder().encodeInto(text, new Uint8Array(bytes));
+  return text.slice(0, encoded.read);
+}

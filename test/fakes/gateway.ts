@@ -1,0 +1,60 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { STREAM_TIMES, startGateway } from "../../gateway/src/server.ts";
+import type { Gateway } from "../../gateway/src/server.ts";
+import type { StreamTimes } from "../../gateway/src/api/ports.ts";
+import { createLogger } from "../../gateway/src/telemetry/logger.ts";
+import { createMetrics } from "../../gateway/src/telemetry/metrics.ts";
+import type { Metrics } from "../../gateway/src/telemetry/metrics.ts";
+import { startReviews } from "./reviews.ts";
+import type { Reviews } from "./reviews.ts";
+
+/** The real gateway on loopback, with a fake API server behind it that says whose a token is. */
+export interface LocalGateway {
+  readonly url: string;
+  /** PEM of the CA to trust. */
+  readonly ca: string;
+  readonly reviews: Reviews;
+  readonly metrics: Metrics;
+  /** Stops the gateway and starts it again over the same store, on the same port. */
+  restart(): Promise<void>;
+  close(): Promise<void>;
+}
+
+/** Starts both on free ports of loopback, with an empty store in a folder that `close` removes. `times` are milliseconds. */
+export async function startLocalGateway(times: Partial<StreamTimes> = {}): Promise<LocalGateway> {
+  const reviews = await startReviews();
+  const dataDir = await mkdtemp(join(tmpdir(), "paddock-gateway-"));
+  const metrics = createMetrics();
+  const start = (port: number): Promise<Gateway> =>
+    startGateway({
+      dataDir,
+      port,
+      host: "127.0.0.1",
+      names: ["localhost", "127.0.0.1"],
+      operatorUser: reviews.operatorUser,
+      apiServer: reviews.options,
+      namespace: "paddock-system",
+      logger: createLogger("silent"),
+      metrics,
+      times: { ...STREAM_TIMES, ...times },
+    });
+  let gateway = await start(0);
+  const { port, ca } = gateway;
+  return {
+    url: `https://127.0.0.1:${port}`,
+    ca,
+    reviews,
+    metrics,
+    restart: async () => {
+      await gateway.close();
+      gateway = await start(port);
+    },
+    close: async () => {
+      await gateway.close();
+      await reviews.close();
+      await rm(dataDir, { recursive: true, force: true });
+    },
+  };
+}
