@@ -28,7 +28,7 @@ interface Rendered {
   readonly rules?: readonly Rule[];
   readonly roleRef?: { readonly kind: string; readonly name: string };
   readonly subjects?: readonly Subject[];
-  readonly spec?: { readonly template?: { readonly spec: PodSpec }; readonly volumeClaimTemplates?: readonly { readonly spec: { readonly storageClassName?: string } }[] };
+  readonly spec?: { readonly template?: { readonly spec: PodSpec }; readonly volumeClaimTemplates?: readonly { readonly spec: unknown }[] };
   readonly data?: unknown;
 }
 
@@ -134,17 +134,19 @@ test("the certificate's ConfigMap has no data of the chart's, so that an upgrade
   assert.equal(map.data, undefined);
 });
 
+async function gatewayOf(...sets: readonly string[]): Promise<{ readonly claims: readonly unknown[]; readonly volumes: readonly unknown[] | undefined }> {
+  const spec = (await render(...sets)).find(({ kind }) => kind === "StatefulSet")?.spec;
+  assert.ok(spec?.template);
+  return { claims: (spec.volumeClaimTemplates ?? []).map((claim) => claim.spec), volumes: spec.template.spec.volumes };
+}
+
 test("persistence: a claim by default, one that exists, or none", async () => {
-  const gatewayOf = (objects: readonly Rendered[]) => objects.find(({ kind }) => kind === "StatefulSet")?.spec;
-  const made = gatewayOf(await render());
-  assert.equal(made?.volumeClaimTemplates?.length, 1);
-  assert.equal(made.volumeClaimTemplates[0]?.spec.storageClassName, undefined);
-  assert.equal(gatewayOf(await render("gateway.persistence.storageClassName="))?.volumeClaimTemplates?.[0]?.spec.storageClassName, "");
-  const named = gatewayOf(await render("gateway.persistence.existingClaim=log"));
-  assert.equal(named?.volumeClaimTemplates, undefined);
-  assert.deepEqual(named?.template?.spec.volumes, [{ name: "data", persistentVolumeClaim: { claimName: "log" } }]);
-  const none = gatewayOf(await render("gateway.persistence.enabled=false"));
-  assert.deepEqual(none?.template?.spec.volumes, [{ name: "data", emptyDir: { sizeLimit: "8Gi" } }]);
+  const claim = { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "8Gi" } } };
+  assert.deepEqual(await gatewayOf(), { claims: [claim], volumes: undefined });
+  assert.deepEqual(await gatewayOf("gateway.persistence.storageClassName="), { claims: [{ ...claim, storageClassName: "" }], volumes: undefined });
+  const named = { name: "data", persistentVolumeClaim: { claimName: "log" } };
+  assert.deepEqual(await gatewayOf("gateway.persistence.existingClaim=log"), { claims: [], volumes: [named] });
+  assert.deepEqual(await gatewayOf("gateway.persistence.enabled=false"), { claims: [], volumes: [{ name: "data", emptyDir: { sizeLimit: "8Gi" } }] });
 });
 
 const REFUSED: Readonly<Record<string, string>> = {

@@ -9,8 +9,10 @@ export const KUBECONFIG = join(root, ".cluster/kubeconfig");
 
 const bundled = join(root, ".cluster/bin/kubectl");
 
-/** The kubectl the cluster came with, else the one on the PATH. */
-export const KUBECTL = existsSync(bundled) ? bundled : "kubectl";
+/** The kubectl the cluster came with, else the one on the PATH. Asked for each time: the cluster may have come up since. */
+export function kubectlProgram(): string {
+  return existsSync(bundled) ? bundled : "kubectl";
+}
 
 export interface Output {
   readonly code: number;
@@ -20,7 +22,7 @@ export interface Output {
 
 /** Runs kubectl with an argument vector and optional standard input. Never throws on a non-zero exit. */
 export function kubectl(args: readonly string[], options: { readonly input?: string | Uint8Array; readonly kubeconfig?: string } = {}): Promise<Output> {
-  const child = spawn(KUBECTL, ["--kubeconfig", options.kubeconfig ?? KUBECONFIG, ...args], { stdio: ["pipe", "pipe", "pipe"] });
+  const child = spawn(kubectlProgram(), ["--kubeconfig", options.kubeconfig ?? KUBECONFIG, ...args], { stdio: ["pipe", "pipe", "pipe"] });
   const out: Buffer[] = [];
   const err: Buffer[] = [];
   child.stdout.on("data", (chunk: Buffer) => out.push(chunk));

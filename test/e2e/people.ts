@@ -6,7 +6,7 @@ import { text } from "node:stream/consumers";
 import { GATEWAY_CA } from "@paddock/api/names";
 import type { LogEvent } from "@paddock/api/log/events";
 import { apply, eventually } from "./lab.ts";
-import { KUBECONFIG, KUBECTL, get, must } from "./kubectl.ts";
+import { KUBECONFIG, get, kubectlProgram, must } from "./kubectl.ts";
 
 const RELEASE_NAMESPACE = "paddock-system";
 
@@ -38,7 +38,7 @@ export async function openGateway(): Promise<PeopleClient> {
     const map = await get<{ data?: Record<string, string> }>("configmap", GATEWAY_CA.configMap, RELEASE_NAMESPACE);
     return map?.data?.[GATEWAY_CA.key];
   });
-  const forward = spawn(KUBECTL, ["--kubeconfig", KUBECONFIG, "port-forward", "-n", RELEASE_NAMESPACE, "service/paddock-gateway", ":8443"], { stdio: ["ignore", "pipe", "inherit"] });
+  const forward = spawn(kubectlProgram(), ["--kubeconfig", KUBECONFIG, "port-forward", "-n", RELEASE_NAMESPACE, "service/paddock-gateway", ":8443"], { stdio: ["ignore", "pipe", "inherit"] });
   const port = await new Promise<number>((resolve, reject) => {
     forward.on("error", reject);
     forward.on("exit", (code) => {
