@@ -94,20 +94,21 @@ function describeState(session: Session): string {
   return `${condition.reason}${steps}${condition.status === "Unknown" && condition.message ? ` — ${condition.message}` : ""}`;
 }
 
-function describeRun(session: Session, folder: string): string {
-  const { status } = session;
-  const tokens = status?.usage;
-  const lines = [
-    ["session", `${session.metadata.namespace ?? NAMESPACE}/${session.metadata.name} (examples/${folder})`],
-    ["answer", (status?.result?.text ?? "").trim()],
-    ["outcome", status?.result?.outcome ?? ""],
-    ["turns", `${status?.turns ?? 0} (tool calls: ${status?.toolCalls ?? 0})`],
-    ["tokens", `${tokens?.totalTokens ?? 0} (input ${tokens?.inputTokens ?? 0}, output ${tokens?.outputTokens ?? 0})`],
-    ["cost", tokens?.costUSD === undefined ? "unknown" : `${tokens.costUSD} USD`],
-    ["trace id", status?.trace?.id ?? ""],
-    ["log", `${status?.lastEventSeq ?? 0} events at /v1/namespaces/${session.metadata.namespace ?? NAMESPACE}/sessions/${session.metadata.name}/events of the gateway`],
+function describeRun({ metadata, status = {} }: Session, folder: string): string {
+  const { result, usage, turns, toolCalls, trace, lastEventSeq } = status;
+  const rows: readonly (readonly [string, unknown])[] = [
+    ["session", `${metadata.namespace}/${metadata.name} (examples/${folder})`],
+    ["answer", result?.text],
+    ["outcome", result?.outcome],
+    ["turns", turns],
+    ["calls", toolCalls],
+    ["tokens", usage?.totalTokens],
+    ["cost", usage?.costUSD === undefined ? "unknown" : `${usage.costUSD} USD`],
+    ["trace id", trace?.id],
+    ["events", lastEventSeq],
+    ["log", `https://paddock-gateway.paddock-system.svc:8443/v1/namespaces/${metadata.namespace}/sessions/${metadata.name}/events`],
   ];
-  return `\n${lines.map(([name = "", value = ""]) => `${name.padEnd(9)} ${value.replaceAll("\n", `\n${" ".repeat(10)}`)}`).join("\n")}`;
+  return `\n${rows.map(([name, value]) => `${name.padEnd(9)} ${String(value).trim().replaceAll("\n", `\n${" ".repeat(10)}`)}`).join("\n")}`;
 }
 
 function describeNextSteps(): string {
