@@ -73,6 +73,9 @@ export default tseslint.config(
       // It does not see that another callback changes a variable between two awaits.
       "@typescript-eslint/no-unnecessary-condition": "off",
       "@typescript-eslint/no-invalid-void-type": "off",
+      "@typescript-eslint/no-meaningless-void-operator": "off",
+      // Kubernetes' objects are plain data, whatever classes the client's types name.
+      "@typescript-eslint/no-unsafe-class-instance-assignment": "off",
       "@typescript-eslint/prefer-promise-reject-errors": ["error", { allowThrowingUnknown: true }],
       // An async function without await still turns a throw into a rejection, which is what its interface promises.
       "@typescript-eslint/require-await": "off",
@@ -92,6 +95,7 @@ export default tseslint.config(
       "@typescript-eslint/no-unsafe-assignment": "off",
       "@typescript-eslint/no-unsafe-member-access": "off",
       "@typescript-eslint/no-unnecessary-type-parameters": "off",
+      "@typescript-eslint/no-confusing-void-expression": "off",
       "@typescript-eslint/restrict-template-expressions": "off",
     },
   },

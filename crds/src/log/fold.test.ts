@@ -1,0 +1,239 @@
+import { describe, it } from "node:test";
+import assert from "node:assert/strict";
+import fc from "fast-check";
+import { eventData, parseNewEvent } from "./events.ts";
+import type { EventDataOf, EventType, LogEvent, NewEvent } from "./events.ts";
+import { callOf, foldEvent, hashOf } from "./fold.ts";
+import { EMPTY_STATE, deadlineAt } from "./state.ts";
+import type { SessionState } from "./state.ts";
+
+const AT = "2026-11-21T12:00:00.000Z";
+const limits = { maxTurns: 20, timeoutSeconds: 900 };
+const digest = `sha256:${"0".repeat(64)}`;
+
+/** One valid payload of every type. */
+const samples: { readonly [T in EventType]: EventDataOf<T> } = {
+  "session.bound": { bundleDigest: digest, agentDigest: digest, environmentDigest: digest, limits, startTime: AT, traceId: "0".repeat(32) },
+  "input.received": { id: "prompt", content: "go" },
+  "runner.started": { epoch: 1, podUid: "pod-1", podName: "s-r1", reason: "new", recovered: [] },
+  "runner.reported": { problem: "CredentialMissing", subject: "openai/api-key", message: "the Secret openai has no key api-key" },
+  "model.requested": { turn: 1, attempt: 1, model: "default", requestDigest: digest, through: 3 },
+  "model.failed": { turn: 1, attempt: 1, class: "overloaded", status: 503, message: "busy", delaySeconds: 2 },
+  "model.responded": {
+    turn: 1,
+    attempt: 1,
+    message: { text: "", toolCalls: [{ id: "x", name: "bash", arguments: "{}" }, { id: "x", name: "read", arguments: "{}" }] },
+    finishReason: "tool_calls",
+    usage: { inputTokens: 100, cachedInputTokens: 40, outputTokens: 10 },
+    seconds: 1.9,
+    costNanoUSD: "250",
+  },
+  "tool.decided": { call: "root/1/0", tool: "bash", fingerprint: digest, arguments: {}, effect: "Once", decision: "Allow", rule: "agent.spec.tools allows bash" },
+  "tool.started": { call: "root/1/0", attempt: 1, idempotencyKey: "k", deadline: AT },
+  "tool.finished": { call: "root/1/0", status: "ok", content: "done", bytes: 4, seconds: 1.5 },
+  "sandbox.requested": { reason: "bash needs one" },
+  "sandbox.bound": { podUid: "box-1", podName: "s-s1", address: "10.0.0.1" },
+  "sandbox.lost": { podUid: "box-1", reason: "the pod is gone" },
+  "session.cancelled": { reason: "spec.cancel" },
+  "run.finished": { outcome: "Completed", text: "done", reason: "", through: 5 },
+};
+
+function sample<T extends EventType>(type: T, change: Partial<EventDataOf<T>> = {}): NewEvent {
+  return { type, data: { ...samples[type], ...change } } as NewEvent;
+}
+
+function append(state: SessionState, event: NewEvent): SessionState {
+  const bare = { v: 1, seq: state.lastSeq + 1, at: AT, role: "runner", ...event } as unknown as Omit<LogEvent, "hash">;
+  return foldEvent(state, { ...bare, hash: hashOf(state.lastHash, bare) } as LogEvent);
+}
+
+function fold(events: readonly NewEvent[], state: SessionState = EMPTY_STATE): SessionState {
+  return events.reduce(append, state);
+}
+
+const asJson = (state: SessionState): unknown => JSON.parse(JSON.stringify(state));
+const answered = [sample("session.bound"), sample("input.received"), sample("runner.started"), sample("model.requested"), sample("model.responded")];
+
+describe("the fold, event by event", () => {
+  it("knows every type that the contract has", () => {
+    for (const type of Object.keys(eventData) as EventType[]) assert.equal(fold([sample(type)]).lastSeq, 1, type);
+  });
+
+  it("session.bound sets limits and deadline", () => {
+    const state = fold([sample("session.bound")]);
+    assert.deepEqual([state.limits, deadlineAt(state)], [limits, Date.parse(AT) + 900_000]);
+  });
+
+  it("input.received is remembered by id and is news", () => {
+    const state = fold([sample("session.bound"), sample("input.received")]);
+    assert.deepEqual([state.inputs, state.lastNewsSeq], [[{ id: "prompt", seq: 2 }], 2]);
+  });
+
+  it("runner.started takes the epoch and voids the request its predecessor left open", () => {
+    const before = fold([sample("session.bound"), sample("runner.started"), sample("model.requested")]);
+    const state = append(before, sample("runner.started", { epoch: 2, podUid: "pod-2", reason: "resume" }));
+    assert.deepEqual([before.request?.turn, state.request, state.epoch, state.runnerPodUid], [1, undefined, 2, "pod-2"]);
+  });
+
+  it("runner.reported is the newest problem", () => {
+    assert.equal(fold([sample("runner.reported")]).problem?.subject, "openai/api-key");
+  });
+
+  it("model.requested opens a request and counts the attempt", () => {
+    const state = fold([sample("model.requested", { attempt: 3 })]);
+    assert.deepEqual([state.request, state.attempt], [{ seq: 1, turn: 1, attempt: 3, model: "default" }, 3]);
+  });
+
+  it("model.failed closes the request and is a step", () => {
+    const state = fold([sample("model.requested"), sample("model.failed")]);
+    assert.deepEqual([state.request, state.attempt, state.turns, state.recentSteps], [
+      undefined, 1, 0, [{ seq: 2, kind: "model", name: "default", outcome: "overloaded", seconds: 0 }],
+    ]);
+  });
+
+  it("model.responded counts the turn, adds up the usage and opens its calls in order", () => {
+    const state = fold(answered);
+    assert.deepEqual([state.turns, state.attempt, state.request], [1, 0, undefined]);
+    assert.deepEqual(state.totals, { inputTokens: 100, cachedInputTokens: 40, outputTokens: 10, costNanoUSD: "250" });
+    assert.deepEqual(state.calls, [{ call: "root/1/0", name: "bash", attempts: 0 }, { call: "root/1/1", name: "read", attempts: 0 }]);
+    assert.deepEqual(state.recentSteps.at(-1), { seq: 5, kind: "model", name: "default", outcome: "tool_calls", seconds: 1 });
+  });
+
+  it("an answer of unknown cost makes the sum unknown for good", () => {
+    const unknown = sample("model.responded", { costNanoUSD: undefined });
+    assert.equal(fold([...answered, unknown, sample("model.responded")]).totals.costNanoUSD, undefined);
+  });
+
+  it("an answer without usage adds none", () => {
+    assert.equal(fold([...answered, sample("model.responded", { usage: undefined })]).totals.inputTokens, 100);
+  });
+
+  it("tool.decided, tool.started and tool.finished change their call and no other", () => {
+    const state = fold([...answered, sample("tool.decided"), sample("tool.started", { attempt: 2 }), sample("tool.finished")]);
+    const call = callOf(state, "root/1/0");
+    assert.deepEqual([call?.decision?.decision, call?.attempts, call?.finished?.seq, state.toolCalls, state.lastNewsSeq], ["Allow", 2, 8, 1, 8]);
+    assert.deepEqual(callOf(state, "root/1/1"), { call: "root/1/1", name: "read", attempts: 0 });
+    assert.deepEqual(state.recentSteps.at(-1), { seq: 8, kind: "tool", name: "bash", outcome: "ok", seconds: 1 });
+  });
+
+  it("a new answer forgets the calls of the one before", () => {
+    const state = fold([...answered, sample("model.responded", { turn: 2, message: { text: "done", toolCalls: [] } })]);
+    assert.deepEqual([state.calls, callOf(state, "root/1/0")], [[], undefined]);
+  });
+
+  it("a sandbox is requested, bound, lost and replaced", () => {
+    const requested = fold([sample("sandbox.requested")]);
+    assert.deepEqual(requested.sandbox, { requested: 1, pending: true });
+    const bound = append(requested, sample("sandbox.bound"));
+    assert.deepEqual(bound.sandbox, { requested: 1, pending: false, bound: samples["sandbox.bound"] });
+    const lost = append(bound, sample("sandbox.lost"));
+    assert.deepEqual(lost.sandbox, { requested: 1, pending: false, lost: "box-1" });
+    const again = fold([sample("sandbox.requested"), sample("sandbox.bound", { podUid: "box-2" })], lost);
+    assert.deepEqual([again.sandbox.requested, again.sandbox.bound?.podUid, again.sandbox.lost], [2, "box-2", "box-1"]);
+  });
+
+  it("the late loss of an earlier sandbox does not unbind its successor", () => {
+    const state = fold([sample("sandbox.requested"), sample("sandbox.bound", { podUid: "box-2" }), sample("sandbox.lost", { podUid: "box-1" })]);
+    assert.deepEqual([state.sandbox.bound?.podUid, state.sandbox.lost], ["box-2", "box-1"]);
+  });
+
+  it("session.cancelled is news", () => {
+    const state = fold([sample("session.cancelled")]);
+    assert.deepEqual([state.cancelled, state.lastNewsSeq], [true, 1]);
+  });
+
+  it("run.finished closes the request and keeps the result", () => {
+    const state = fold([sample("model.requested"), sample("run.finished")]);
+    assert.deepEqual([state.request, state.finished?.outcome, state.finished?.seq, state.finished?.at], [undefined, "Completed", 2, AT]);
+  });
+
+  it("refuses an event that does not follow, and changes nothing", () => {
+    const state = fold(answered);
+    const bare = { v: 1, seq: 9, at: AT, role: "runner", ...sample("session.cancelled"), hash: "x" } as unknown as LogEvent;
+    assert.throws(() => foldEvent(state, bare), /event 9 does not follow event 5/);
+    assert.equal(state.cancelled, false);
+  });
+});
+
+/** Any event that the contract accepts, with few enough identities that they meet. */
+const turn = fc.integer({ min: 1, max: 4 });
+const call = fc.tuple(turn, fc.integer({ min: 0, max: 3 })).map(([t, index]) => `root/${t}/${index}`);
+const podUid = fc.constantFrom("pod-1", "pod-2", "pod-3");
+const toolCalls = fc.array(fc.record({ id: fc.string({ maxLength: 8 }), name: fc.constantFrom("bash", "read", "nothing"), arguments: fc.json({ maxDepth: 1 }) }), { maxLength: 4 });
+const usage = fc.record({ inputTokens: fc.nat(1e6), cachedInputTokens: fc.nat(1e6), outputTokens: fc.nat(1e6) });
+const change = <T extends EventType>(type: T, fields: fc.Arbitrary<Partial<EventDataOf<T>>>) => fields.map((data) => sample(type, data));
+const anyEvent: fc.Arbitrary<NewEvent> = fc.oneof(
+  fc.constantFrom(...(Object.keys(eventData) as EventType[]).map((type) => sample(type))),
+  change("input.received", fc.record({ id: fc.string({ minLength: 1, maxLength: 5 }), content: fc.string() })),
+  change("runner.started", fc.record({ epoch: fc.integer({ min: 1, max: 9 }), podUid })),
+  change("model.requested", fc.record({ turn, attempt: fc.integer({ min: 1, max: 5 }) })),
+  change("model.responded", fc.record({ turn, message: fc.record({ text: fc.string(), toolCalls }), usage: fc.option(usage, { nil: undefined }), costNanoUSD: fc.option(fc.bigInt({ min: 0n, max: 10n ** 15n }).map(String), { nil: undefined }) })),
+  change("tool.decided", fc.record({ call, decision: fc.constantFrom("Allow" as const, "Deny" as const) })),
+  change("tool.started", fc.record({ call, attempt: fc.integer({ min: 1, max: 5 }) })),
+  change("tool.finished", fc.record({ call, content: fc.string(), seconds: fc.nat(1000) })),
+  change("sandbox.bound", fc.record({ podUid })),
+  change("sandbox.lost", fc.record({ podUid })),
+);
+const anyLog = fc.array(anyEvent, { maxLength: 40 });
+
+describe("the fold, whatever the log", () => {
+  it("gives the same state from a snapshot and the rest of the log", () => {
+    fc.assert(fc.property(anyLog, fc.nat(40), (log, cut) => {
+      const snapshot = asJson(fold(log.slice(0, cut))) as SessionState;
+      assert.deepEqual(asJson(fold(log.slice(cut), snapshot)), asJson(fold(log)));
+    }));
+  });
+
+  it("gives the same state when every event has been stored as text and read again", () => {
+    fc.assert(fc.property(anyLog, (log) => {
+      const stored = log.map((event) => {
+        const parsed = parseNewEvent(JSON.parse(JSON.stringify(event)));
+        assert.ok("event" in parsed, JSON.stringify(parsed));
+        return parsed.event;
+      });
+      assert.deepEqual(asJson(fold(stored)), asJson(fold(log)));
+    }));
+  });
+
+  it("never changes the state it is given", () => {
+    fc.assert(fc.property(anyLog, anyEvent, (log, event) => {
+      const state = fold(log);
+      const before = JSON.stringify(state);
+      append(state, event);
+      assert.equal(JSON.stringify(state), before);
+    }));
+  });
+
+  it("counts what happened", () => {
+    fc.assert(fc.property(anyLog, (log) => {
+      const state = fold(log);
+      const of = (type: EventType) => log.filter((event) => event.type === type);
+      assert.deepEqual([state.lastSeq, state.toolCalls, state.sandbox.requested], [log.length, of("tool.finished").length, of("sandbox.requested").length]);
+      const inputs = of("model.responded").map(({ data }) => (data as EventDataOf<"model.responded">).usage?.inputTokens ?? 0);
+      assert.equal(state.totals.inputTokens, inputs.reduce((sum, n) => sum + n, 0));
+    }));
+  });
+
+  it("stays small however long the log gets", () => {
+    const long = (count: number) => fold(Array.from({ length: count }, (_, i) => [sample("input.received", { id: `input-${i % 10}` }), sample("model.responded"), sample("tool.finished")]).flat());
+    const [short, tall] = [long(200), long(2000)];
+    assert.deepEqual([tall.inputs.length, tall.recentSteps.length, tall.calls.length], [100, 10, 2]);
+    // Numbers get longer by their digits, nothing else grows.
+    assert.ok(JSON.stringify(tall).length < JSON.stringify(short).length + 1000);
+  });
+});
+
+describe("the hash chain", () => {
+  it("depends on the event and on everything before it", () => {
+    fc.assert(fc.property(anyLog, fc.nat(39), (log, at) => {
+      const changed = log.map((event, index) => (index === at ? sample("session.cancelled", { reason: "another" }) : event));
+      assert.equal(fold(log).lastHash === fold(changed).lastHash, at >= log.length);
+    }));
+  });
+
+  it("does not depend on the order of members", () => {
+    const event = { v: 1, seq: 1, at: AT, role: "operator", type: "session.cancelled", data: { reason: "x" } } as unknown as Omit<LogEvent, "hash">;
+    const reversed = Object.fromEntries(Object.entries(event).reverse()) as unknown as Omit<LogEvent, "hash">;
+    assert.equal(hashOf("", event), hashOf("", reversed));
+  });
+});
