@@ -69,7 +69,7 @@ export async function startReviews(): Promise<Reviews> {
   await writeFile(join(folder, "token"), ownToken);
   await writeFile(join(folder, "ca.crt"), authority.certificate);
   const server = createServer({ cert: serving.certificate, key: serving.key }, (request, response) => {
-    readJson(request)
+    void readJson(request)
       .then((body) => answer(world, request, { body, authorized: request.headers.authorization === `Bearer ${ownToken}` }))
       .catch((error: unknown): Answer => ({ status: 400, body: { message: String(error) } }))
       .then(({ status, body }) => response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body)));
@@ -129,12 +129,20 @@ function answer(world: World, request: IncomingMessage, { body, authorized }: { 
   world.counts.set(resource, (world.counts.get(resource) ?? 0) + 1);
   if (world.broken) return { status: 500, body: { message: "broken on purpose" } };
   if (!authorized) return { status: 401, body: { message: "Unauthorized" } };
-  if (request.method === "POST" && path === "/apis/authentication.k8s.io/v1/tokenreviews") return { status: 201, body: { status: reviewToken(world, body.spec) } };
-  if (request.method === "POST" && path === "/apis/authorization.k8s.io/v1/subjectaccessreviews") return { status: 201, body: { status: reviewAccess(world, body.spec) } };
-  const [, namespace, name] = /^\/api\/v1\/namespaces\/([^/]+)\/configmaps\/([^/]+)$/.exec(path) ?? [];
-  if (request.method !== "PATCH" || namespace === undefined || request.headers["content-type"] !== "application/merge-patch+json") return { status: 404, body: { message: "Not found" } };
-  const key = `${namespace}/${name}`;
-  world.configMaps.set(key, { ...world.configMaps.get(key), ...(body.data as Record<string, string>) });
+  switch (`${request.method ?? ""} ${path}`) {
+    case "POST /apis/authentication.k8s.io/v1/tokenreviews":
+      return { status: 201, body: { status: reviewToken(world, body.spec) } };
+    case "POST /apis/authorization.k8s.io/v1/subjectaccessreviews":
+      return { status: 201, body: { status: reviewAccess(world, body.spec) } };
+    default:
+      return patchConfigMap(world, request, body);
+  }
+}
+
+function patchConfigMap({ configMaps }: World, { url, method, headers }: IncomingMessage, body: Record<string, unknown>): Answer {
+  const key = /^\/api\/v1\/namespaces\/([^/]+)\/configmaps\/([^/]+)$/.exec(url ?? "")?.slice(1).join("/");
+  if (key === undefined || method !== "PATCH" || headers["content-type"] !== "application/merge-patch+json") return { status: 404, body: { message: "Not found" } };
+  configMaps.set(key, { ...configMaps.get(key), ...(body.data as Record<string, string>) });
   return { status: 200, body: {} };
 }
 

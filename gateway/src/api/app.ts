@@ -1,5 +1,5 @@
 import { Hono } from "hono";
-import type { Context, Next } from "hono";
+import type { MiddlewareHandler } from "hono";
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import { decideCaller } from "../auth/roles.ts";
 import { operatorRoutes } from "./operator.ts";
@@ -17,7 +17,7 @@ export function buildApp(ports: ApiPorts): Hono<ApiEnv> {
     await ports.store.check();
     return context.text("ok");
   });
-  app.use("/v1/*", (context, next) => identify(ports, context, next));
+  app.use("/v1/*", identify(ports));
   app.route("/v1", operatorRoutes(ports));
   app.route("/v1/runner", runnerRoutes(ports));
   app.route("/v1/namespaces", peopleRoutes(ports));
@@ -33,17 +33,20 @@ export function buildApp(ports: ApiPorts): Hono<ApiEnv> {
   return app;
 }
 
-async function identify({ reviewer, operatorUser }: ApiPorts, context: Context<ApiEnv>, next: Next): Promise<void> {
-  const token = tokenOf(context.req.header("authorization"));
-  const reviewed = await reviewer.reviewToken(token);
-  if (reviewed.kind === "unavailable") throw new ProblemError("unavailable", "the Kubernetes API server could not check the token: try again in a few seconds");
-  if (reviewed.kind === "rejected") {
-    throw new ProblemError("unauthenticated", "the Kubernetes API server does not accept this token: it is wrong or expired; get one, e.g. by `kubectl create token NAME`");
-  }
-  context.set("token", token);
-  context.set("identity", reviewed.identity);
-  context.set("caller", decideCaller(reviewed.identity, operatorUser));
-  await next();
+/** Finds out who calls, or refuses. */
+function identify({ reviewer, operatorUser }: ApiPorts): MiddlewareHandler<ApiEnv> {
+  return async (context, next) => {
+    const token = tokenOf(context.req.header("authorization"));
+    const reviewed = await reviewer.reviewToken(token);
+    if (reviewed.kind === "unavailable") throw new ProblemError("unavailable", "the Kubernetes API server could not check the token: try again in a few seconds");
+    if (reviewed.kind === "rejected") {
+      throw new ProblemError("unauthenticated", "the Kubernetes API server does not accept this token: it is wrong or expired; get one, e.g. by `kubectl create token NAME`");
+    }
+    context.set("token", token);
+    context.set("identity", reviewed.identity);
+    context.set("caller", decideCaller(reviewed.identity, operatorUser));
+    await next();
+  };
 }
 
 function tokenOf(header: string | undefined): string {

@@ -146,7 +146,8 @@ export function resumeAfter(lastEventId: string | undefined, uid: string): numbe
 
 async function cutWhenRevoked({ reviewer }: ApiPorts, context: Context<ApiEnv>, { stream, session }: { stream: EventStream; session: Session }): Promise<void> {
   const reviewed = await reviewer.reviewToken(context.get("token"));
-  if (reviewed.kind === "rejected") return stream.stop();
+  // An API server that cannot be asked says nothing against them.
   if (reviewed.kind === "unavailable") return;
-  if ((await reviewer.reviewReading(reviewed.identity, session.namespace, session.name)) === "denied") stream.stop();
+  const access = reviewed.kind === "rejected" ? "denied" : await reviewer.reviewReading(reviewed.identity, session.namespace, session.name);
+  if (access === "denied") stream.stop();
 }

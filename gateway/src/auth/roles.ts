@@ -8,6 +8,7 @@ export type Caller =
   | { readonly role: "runner"; readonly namespace: string; readonly podUid: string; readonly podName: string }
   | { readonly role: "person"; readonly identity: Identity };
 
+const POD_USER = new RegExp(`^system:serviceaccount:([^:]+):${POD_SERVICE_ACCOUNT}$`);
 const POD_NAME = "authentication.kubernetes.io/pod-name";
 const POD_UID = "authentication.kubernetes.io/pod-uid";
 
@@ -18,10 +19,9 @@ const POD_UID = "authentication.kubernetes.io/pod-uid";
 export function decideCaller(identity: Identity, operatorUser: string): Caller {
   if (!identity.forGateway) return { role: "person", identity };
   if (identity.username === operatorUser) return { role: "operator" };
-  const [system, kind, namespace = "", account] = identity.username.split(":");
-  const [podUid] = identity.extra[POD_UID] ?? [];
-  const [podName] = identity.extra[POD_NAME] ?? [];
-  const isPod = system === "system" && kind === "serviceaccount" && account === POD_SERVICE_ACCOUNT;
-  if (!isPod || podUid === undefined || podName === undefined) return { role: "person", identity };
+  const namespace = POD_USER.exec(identity.username)?.[1];
+  const podUid = identity.extra[POD_UID]?.[0];
+  const podName = identity.extra[POD_NAME]?.[0];
+  if (namespace === undefined || podUid === undefined || podName === undefined) return { role: "person", identity };
   return { role: "runner", namespace, podUid, podName };
 }

@@ -37,9 +37,9 @@ function refuseContext({ through }: EventDataOf<"model.requested">, { calls, las
   if (through > lastSeq) return refuse("unexpected", "final", `through is ${through} and the log ends at ${lastSeq}: build requests from stored events only`);
   const open = calls.find((call) => call.finished === undefined);
   if (open !== undefined) return refuse("unexpected", "wait", `call ${open.call} has no tool.finished: every call of an answer has one before the model is asked again`);
-  const missed = calls.find((call) => (call.finished?.seq ?? 0) > through);
-  if (missed === undefined) return undefined;
-  return refuse("stale", "wait", `the result of call ${missed.call} is event ${missed.finished?.seq} and through is ${through}: build the request again with it`);
+  const newestResult = Math.max(0, ...calls.map(({ finished }) => finished?.seq ?? 0));
+  if (newestResult <= through) return undefined;
+  return refuse("stale", "wait", `event ${newestResult} is the result of a call and through is ${through}: build the request again with it`);
 }
 
 function refuseModel({ model }: EventDataOf<"model.requested">, { bundle }: Question): Refusal | undefined {

@@ -49,7 +49,7 @@ export function admitCancelled(_: EventDataOf<"session.cancelled">, { state }: Q
 export function admitRunFinished(data: EventDataOf<"run.finished">, question: Question): Admission | undefined {
   const { state, who } = question;
   if (data.through > state.lastSeq) return refuse("unexpected", "final", `through is ${data.through} and the log ends at ${state.lastSeq}`);
-  return who.role === "operator" ? refuseOperatorsEnd(data, question) : (refuseStale(data, question) ?? refuseRunnersEnd(data, question));
+  return who.role === "operator" ? refuseOperatorsEnd(data, question) : (refuseStale(data, question) ?? RUNNERS_ENDS[data.outcome](question));
 }
 
 /** Nothing that a decision to finish should have known may be newer than what it has seen: no lost wake-up. */
@@ -72,24 +72,18 @@ function refuseOperatorsEnd(data: EventDataOf<"run.finished">, question: Questio
   }
 }
 
-function refuseRunnersEnd({ outcome }: EventDataOf<"run.finished">, question: Question): Refusal | undefined {
-  switch (outcome) {
-    case "Cancelled":
-      return question.state.cancelled ? undefined : refuse("denied", "final", "nobody cancelled the session: Cancelled needs session.cancelled");
-    case "DeadlineExceeded":
-      return refuseEarly(question);
-    case "Completed":
-      return refuseOpen(question) ?? refuseIncomplete(question);
-    case "MaxTurns":
-      return refuseOpen(question) ?? refuseTurnsLeft(question);
-    case "ModelError":
-      return refuseOpen(question);
-    case "RunnerFailed":
-      return undefined;
-    case "NameConflict":
-      return refuse("denied", "final", "a runner cannot finish a run as NameConflict, only the operator can");
-  }
-}
+type End = (question: Question) => Refusal | undefined;
+
+/** When a runner may claim each outcome. */
+const RUNNERS_ENDS: Readonly<Record<EventDataOf<"run.finished">["outcome"], End>> = {
+  Completed: (question) => refuseOpen(question) ?? refuseIncomplete(question),
+  MaxTurns: (question) => refuseOpen(question) ?? refuseTurnsLeft(question),
+  ModelError: refuseOpen,
+  Cancelled: ({ state }) => (state.cancelled ? undefined : refuse("denied", "final", "nobody cancelled the session: Cancelled needs session.cancelled")),
+  DeadlineExceeded: refuseEarly,
+  RunnerFailed: () => undefined,
+  NameConflict: () => refuse("denied", "final", "a runner cannot finish a run as NameConflict, only the operator can"),
+};
 
 function refuseEarly({ state, now }: Question): Refusal | undefined {
   const at = deadlineAt(state);

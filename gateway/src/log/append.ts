@@ -8,7 +8,7 @@ import { EMPTY_STATE } from "@paddock/api/log/state";
 import type { SessionState } from "@paddock/api/log/state";
 import type { RecordRequest } from "@paddock/api/wire/records";
 import type { AppendRequest } from "@paddock/api/wire/runner";
-import type { Decided, Store, StoredRecord, Write } from "../store/store.ts";
+import type { Decided, Store, StoredBatch, StoredRecord, Write } from "../store/store.ts";
 import { admit, refuseFenced } from "./admit.ts";
 import { refuse } from "./admission.ts";
 import type { Appender, Refusal } from "./admission.ts";
@@ -89,25 +89,29 @@ async function createRecord(ports: LogWriterPorts, request: RecordRequest): Retu
 function decideBatch(ports: LogWriterPorts, record: StoredRecord, podUid: string, request: AppendRequest): Decided<Outcome> {
   const { epoch, batch, events } = request;
   const who: Appender = { role: "runner", podUid, epoch, newestPodUid: record.runner.podUid };
-  const digest = digestOf(events);
-  const stored = record.batch?.epoch === epoch ? record.batch : undefined;
   const fenced = refuseFenced({ type: events[0]?.type ?? "run.finished" }, { state: record.state, who });
   if (fenced !== undefined) return { result: fenced };
-  if (stored?.batch === batch) return { result: repeated(stored, digest, podUid === record.state.runnerPodUid) };
-  const next = (stored?.batch ?? 0) + 1;
-  if (batch !== next) return { result: refuse("gap", "final", `the next batch of epoch ${epoch} is ${next}, not ${batch}: follow the log again and take the assignment's lastBatch`) };
+  const digest = digestOf(events);
+  const last = record.batch?.epoch === epoch ? record.batch : { batch: 0, digest: "", seqs: [] };
+  if (batch === last.batch) return { result: repeatBatch(last, digest, podUid === record.state.runnerPodUid) };
+  if (batch !== last.batch + 1) {
+    return { result: refuse("gap", "final", `the next batch of epoch ${epoch} is ${last.batch + 1}, not ${batch}: take the assignment again and go on from its lastBatch`) };
+  }
   const decided = decideEvents(ports, record, { events, who, batch });
-  const { write, result } = decided;
-  // A batch that only repeats what is known is remembered all the same: its repetition is answered alike.
-  if (result.kind === "refuse") return decided;
-  const seqs = result.places.flatMap((place) => ("seq" in place ? [place.seq] : []));
-  return { result, write: { events: [], state: record.state, ...write, batch: { epoch, batch, digest, seqs } } };
+  return decided.result.kind === "refuse" ? decided : rememberBatch(decided, decided.result.places, { record, epoch, batch, digest });
 }
 
-function repeated(stored: { readonly digest: string; readonly batch: number; readonly seqs: readonly number[] }, digest: string, ours: boolean): Outcome {
+/** Adds the reply to what is written; a batch that only repeats what is known is remembered all the same. */
+function rememberBatch(decided: Decided<Outcome>, places: readonly Place[], of: { record: StoredRecord } & Omit<StoredBatch, "seqs">): Decided<Outcome> {
+  const { record, epoch, batch, digest } = of;
+  const seqs = places.flatMap((place) => ("seq" in place ? [place.seq] : []));
+  return { result: decided.result, write: { events: [], state: record.state, ...decided.write, batch: { epoch, batch, digest, seqs } } };
+}
+
+function repeatBatch({ batch, digest, seqs }: Omit<StoredBatch, "epoch">, repeated: string, ours: boolean): Outcome {
   if (!ours) return refuse("fenced", "final", "another pod holds this epoch: stop, it goes on from the log");
-  if (stored.digest !== digest) return refuse("conflict", "final", `batch ${stored.batch} was stored with other events: repeat a batch unchanged, or use the next number`);
-  return { kind: "stored", places: stored.seqs.map((seq) => ({ seq })) };
+  if (digest !== repeated) return refuse("conflict", "final", `batch ${batch} was stored with other events: repeat a batch unchanged, or use the next number`);
+  return { kind: "stored", places: seqs.map((seq) => ({ seq })) };
 }
 
 interface Asked {

@@ -33,72 +33,94 @@ interface Change {
   readonly dueAt: number;
 }
 
+/** What one watcher has been told and is still to be told. */
+interface Ledger {
+  note(record: StoredRecord): void;
+  /** Notes that this version of the record is being told, and what of it is urgent. */
+  told(record: StoredRecord): void;
+  /** Takes the change that is due first, or says how long to wait for one; undefined when there is none. */
+  take(): { readonly record: StoredRecord } | { readonly waitMs: number } | undefined;
+  /** Up to which version everything was told: a resumed watcher must not miss a change that still waits here. */
+  toldUpTo(): number;
+}
+
+function openLedger({ after, coalesceMs, clock }: Watching): Ledger {
+  const known = new Map<string, { readonly urgent: string; readonly at: number; readonly version: number }>();
+  const changes = new Map<string, Change>();
+  let newest = after;
+  const dueAt = (record: StoredRecord): number => {
+    const last = known.get(record.uid);
+    return last === undefined || record.acknowledged || urgentPartOf(buildView(record)) !== last.urgent ? 0 : last.at + coalesceMs;
+  };
+  return {
+    note: (record) => {
+      newest = Math.max(newest, record.version);
+      const since = changes.get(record.uid)?.since ?? record.version;
+      changes.set(record.uid, { since, record, dueAt: dueAt(record) });
+    },
+    told: (record) => {
+      newest = Math.max(newest, record.version);
+      if ((changes.get(record.uid)?.record.version ?? 0) <= record.version) changes.delete(record.uid);
+      if (record.acknowledged) known.delete(record.uid);
+      else known.set(record.uid, { urgent: urgentPartOf(buildView(record)), at: clock(), version: record.version });
+    },
+    take: () => {
+      const first = earliest(changes);
+      if (first === undefined) return undefined;
+      const waitMs = first.dueAt - clock();
+      return waitMs > 0 ? { waitMs } : { record: first.record };
+    },
+    toldUpTo: () => [...changes.values()].reduce((least, { since }) => Math.min(least, since - 1), newest),
+  };
+}
+
 /**
  * Tells a watcher of every record that is there and of each change, until `signal` aborts. Level-based: several changes of a record that
  * wait are told as one, so a slow watcher costs one entry per record and slows nobody.
  */
 export async function watchRecords(watching: Watching): Promise<void> {
-  const { store, signal, clock, coalesceMs } = watching;
-  const told = new Map<string, { readonly urgent: string; readonly at: number; readonly version: number }>();
-  const changes = new Map<string, Change>();
+  const { store, signal, idleMs } = watching;
+  const ledger = openLedger(watching);
   const waker = createWaker();
-  let newest = watching.after;
-
-  const dueAt = (record: StoredRecord): number => {
-    const last = told.get(record.uid);
-    return last === undefined || record.acknowledged || urgentPartOf(buildView(record)) !== last.urgent ? 0 : last.at + coalesceMs;
-  };
-  const note = (record: StoredRecord): void => {
-    newest = Math.max(newest, record.version);
-    const since = changes.get(record.uid)?.since ?? record.version;
-    changes.set(record.uid, { since, record, dueAt: dueAt(record) });
+  const unsubscribe = store.subscribe((record) => {
+    ledger.note(record);
     waker.wake();
-  };
-  /** A resumed watcher must not miss a change that still waits here. */
-  const toldUpTo = (): number => [...changes.values()].reduce((least, { since }) => Math.min(least, since - 1), newest);
-  const tell = async (record: StoredRecord, version: number): Promise<void> => {
-    if (record.acknowledged) {
-      told.delete(record.uid);
-      return watching.write({ kind: "gone", version, uid: record.uid });
-    }
-    const view = buildView(record);
-    told.set(record.uid, { urgent: urgentPartOf(view), at: clock(), version: record.version });
-    return watching.write({ kind: "record", version, view });
-  };
-
-  const unsubscribe = store.subscribe(note);
+  });
   try {
-    newest = Math.max(newest, await tellList(watching, tell));
-    if (!signal.aborted) await watching.write({ kind: "synced", version: toldUpTo() });
+    await tellList(watching, ledger);
+    if (!signal.aborted) await watching.write({ kind: "synced", version: ledger.toldUpTo() });
     while (!signal.aborted) {
-      const change = earliest(changes);
-      const waitMs = change === undefined ? watching.idleMs : change.dueAt - clock();
-      if (change === undefined || waitMs > 0) {
-        const woken = await waker.next(Math.min(waitMs, watching.idleMs), signal);
-        if (!woken && change === undefined && !signal.aborted) await watching.idle();
+      const next = ledger.take();
+      if (next !== undefined && "record" in next) {
+        ledger.told(next.record);
+        await watching.write(newsOf(next.record, ledger.toldUpTo()));
         continue;
       }
-      changes.delete(change.record.uid);
-      if ((told.get(change.record.uid)?.version ?? 0) < change.record.version) await tell(change.record, toldUpTo());
+      const woken = await waker.next(Math.min(next?.waitMs ?? idleMs, idleMs), signal);
+      if (!woken && next === undefined && !signal.aborted) await watching.idle();
     }
   } finally {
     unsubscribe();
   }
 }
 
-/** Tells the records in commit order and resolves with the last version; what changes meanwhile has a larger one. */
-async function tellList({ store, after, signal }: Watching, tell: (record: StoredRecord, version: number) => Promise<void>): Promise<number> {
+function newsOf(record: StoredRecord, version: number): RecordNews {
+  return record.acknowledged ? { kind: "gone", version, uid: record.uid } : { kind: "record", version, view: buildView(record) };
+}
+
+/** Tells the records in commit order: what changes meanwhile has a larger version than any told here. */
+async function tellList({ store, after, signal, write }: Watching, ledger: Ledger): Promise<void> {
   let position = after;
   while (!signal.aborted) {
     const page = await store.recordsAfter(position, PAGE_RECORDS);
     for (const record of page) {
-      if (signal.aborted) return position;
-      await tell(record, record.version);
+      if (signal.aborted) return;
+      ledger.told(record);
       position = record.version;
+      await write(newsOf(record, position));
     }
-    if (page.length === 0) return position;
+    if (page.length === 0) return;
   }
-  return position;
 }
 
 function earliest(changes: ReadonlyMap<string, Change>): Change | undefined {

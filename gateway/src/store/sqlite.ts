@@ -232,7 +232,7 @@ interface RowReader {
 function rowReader(db: DatabaseSync): RowReader {
   const bundles = new Map<string, Bundle>();
   const bundleOf = (uid: string): Bundle => {
-    const bundle = bundles.get(uid) ?? parseJson<Bundle>(text(one(db, "SELECT bundle FROM records WHERE uid = ?", [uid]), "bundle"));
+    const bundle = bundles.get(uid) ?? (JSON.parse(text(one(db, "SELECT bundle FROM records WHERE uid = ?", [uid]), "bundle")) as Bundle);
     bundles.delete(uid);
     bundles.set(uid, bundle);
     const [oldest] = bundles.keys();
@@ -265,6 +265,7 @@ function rowReader(db: DatabaseSync): RowReader {
   };
 }
 
+/** What this store wrote itself is not checked again. */
 function recordOf(row: Row, bundle: Bundle): StoredRecord {
   const batch = row.batch;
   return {
@@ -275,8 +276,8 @@ function recordOf(row: Row, bundle: Bundle): StoredRecord {
     bundle,
     bundleDigest: text(row, "bundle_digest"),
     bindKey: text(row, "bind_key"),
-    state: parseJson<SessionState>(text(row, "state")),
-    batch: typeof batch === "string" ? parseJson<StoredBatch>(batch) : undefined,
+    state: JSON.parse(text(row, "state")) as SessionState,
+    batch: typeof batch === "string" ? (JSON.parse(batch) as StoredBatch) : undefined,
     runner: {
       podUid: typeof row.runner_pod === "string" ? row.runner_pod : undefined,
       connected: row.runner_connected === 1,
@@ -285,11 +286,6 @@ function recordOf(row: Row, bundle: Bundle): StoredRecord {
     acknowledged: row.acknowledged === 1,
     version: Number(row.version),
   };
-}
-
-/** What this store wrote itself is not checked again. */
-function parseJson<T>(value: string): T {
-  return JSON.parse(value) as T;
 }
 
 function text(row: Row | undefined, column: string): string {
