@@ -1,0 +1,50 @@
+import type { SessionStatus } from "@paddock/api/session";
+import type { RecordView } from "@paddock/api/wire/records";
+import type { Plan } from "../kernel/kind.ts";
+import { decideBinding } from "./binding.ts";
+import { claimWaiting, conditionOf, isFinished } from "./claim.ts";
+import { deadlineLeftMs, earliest, leftMs } from "./deadline.ts";
+import type { SessionWorld } from "./observe.ts";
+import { decideDeleted, decideLeftovers, decideOutcome, planEnd } from "./outcome.ts";
+import { decideRunner } from "./runner.ts";
+import { decideSandbox } from "./sandbox.ts";
+import { decideStop } from "./stop.ts";
+
+/** A Session as old as this that has heard nothing is told why. */
+const SILENT_MS = 5_000;
+
+/** What to do about a Session: a list of cases, the first that fits. Pure. */
+export function decideSession(world: SessionWorld, now: Date): Plan<SessionStatus> {
+  const { self, record, isRecordsSynced } = world;
+  if (isFinished(self)) return decideLeftovers(world);
+  if (self.metadata.deletionTimestamp !== undefined) return decideDeleted(world);
+  if (!isRecordsSynced) return awaitRecords(world, now);
+  if (isLogLost(world)) return loseLog(world, now);
+  if (record === undefined) return decideBinding(world, now);
+  if (record.activity.kind === "Finished") return decideOutcome(world, record, record.activity);
+  return decideStop(world, record, now) ?? decideActive(world, record, now);
+}
+
+// A record that is older than what status has told would run again what has run before: a lost or restored volume.
+function isLogLost({ self: { status }, record }: SessionWorld): boolean {
+  return record === undefined ? status?.startTime !== undefined : record.lastSeq < (status?.lastEventSeq ?? 0);
+}
+
+function decideActive(world: SessionWorld, record: RecordView, now: Date): Plan<SessionStatus> {
+  const sandbox = decideSandbox(world, record, now);
+  const runner = decideRunner(world, record, { trouble: sandbox.trouble, now });
+  const requeueAfterMs = earliest(sandbox.requeueAfterMs, runner.requeueAfterMs, deadlineLeftMs(record, now)) ?? 0;
+  return { ...runner, actions: [...sandbox.actions, ...runner.actions], requeueAfterMs };
+}
+
+function loseLog(world: SessionWorld, now: Date): Plan<SessionStatus> {
+  const message = "The session had started, but the gateway's log of it is gone or older than this status: create a new Session once it is known what the old one has done.";
+  return planEnd({ ...world, outcome: "LogLost", message }, now);
+}
+
+function awaitRecords({ self, settings }: SessionWorld, now: Date): Plan<SessionStatus> {
+  if (conditionOf(self, "Succeeded") !== undefined) return { actions: [], claims: undefined };
+  const left = leftMs(Date.parse(self.metadata.creationTimestamp), SILENT_MS, now);
+  if (left > 0) return { actions: [], claims: undefined, requeueAfterMs: left };
+  return { actions: [], claims: claimWaiting("Pending", `Waiting for the gateway: see kubectl get pods -n ${settings.releaseNamespace}`) };
+}

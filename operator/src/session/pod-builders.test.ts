@@ -1,0 +1,78 @@
+import assert from "node:assert/strict";
+import { join } from "node:path";
+import { test } from "node:test";
+import { stringify } from "yaml";
+import type { Environment } from "@paddock/api/environment";
+import { buildRunnerPod } from "./pod-runner.ts";
+import { buildSandboxPod } from "./pod-sandbox.ts";
+import { START, agent, at, environment, session, settings } from "./sample.ts";
+
+// The golden files are what reviewers read. After a wanted change: node --test --test-update-snapshots operator/src/session/pod-builders.test.ts
+
+const golden = { serializers: [(value: unknown) => stringify(value, { lineWidth: 0 })] };
+const limits = { startTime: START, limits: { maxTurns: 100, timeoutSeconds: 600 } };
+const parts = { session: session(), agent, environment, settings, limits };
+
+function withSpec(change: Partial<Environment["spec"]>): typeof parts {
+  return { ...parts, environment: { ...environment, spec: { ...environment.spec, ...change } } };
+}
+
+test("the runner pod is as its golden file shows", (t) => {
+  t.assert.fileSnapshot(buildRunnerPod(parts, 1, at(0)), join(import.meta.dirname, "pod-runner.golden.yaml"), golden);
+});
+
+test("the sandbox pod is as its golden file shows", (t) => {
+  t.assert.fileSnapshot(buildSandboxPod(parts, 1, at(0)), join(import.meta.dirname, "pod-sandbox.golden.yaml"), golden);
+});
+
+test("the sandbox pod follows its Environment's image, runtime class, resources and workspace", (t) => {
+  const sandbox = {
+    image: "registry.example/python@sha256:0123",
+    runtimeClassName: "gvisor",
+    resources: { requests: { cpu: "2", memory: "2Gi" }, limits: { memory: "4Gi" } },
+    workspace: { size: "4Gi" },
+  };
+  t.assert.fileSnapshot(buildSandboxPod(withSpec({ sandbox }), 3, at(599)), join(import.meta.dirname, "pod-sandbox-custom.golden.yaml"), golden);
+});
+
+test("no pod builder changes what it is given, and equal input gives equal pods", () => {
+  const before = structuredClone(parts);
+  assert.deepEqual(buildRunnerPod(parts, 2, at(3)), buildRunnerPod(parts, 2, at(3)));
+  assert.deepEqual(buildSandboxPod(parts, 2, at(3)), buildSandboxPod(parts, 2, at(3)));
+  assert.deepEqual(parts, before);
+});
+
+test("the sandbox pod holds no secret, no token and no volume but empty directories", () => {
+  const { spec } = buildSandboxPod(parts, 1, at(0));
+  assert.deepEqual(spec.volumes.map((volume) => Object.keys(volume).sort()), [["emptyDir", "name"], ["emptyDir", "name"]]);
+  assert.equal(spec.automountServiceAccountToken, false);
+  assert.deepEqual(spec.containers.map(({ env }) => env.map(({ name }) => name)), [["PADDOCK_WORKSPACE"]]);
+});
+
+test("a runner has a credential for each model with an API key, and none in its environment variables", () => {
+  const { spec } = buildRunnerPod(parts, 1, at(0));
+  assert.deepEqual(spec.volumes.map(({ name }) => name), ["token", "model-default", "tmp"]);
+  assert.equal(JSON.stringify(spec.containers.map(({ env }) => env)).includes("openai"), false);
+});
+
+test("a model's name of 63 characters still gives a volume name that Kubernetes takes", () => {
+  const name = "m".repeat(63);
+  const { spec } = buildRunnerPod(withSpec({ models: [{ name, model: "x", baseURL: "https://a.example/v1", apiKey: { secretKeyRef: { name: "s", key: "k" } } }] }), 1, at(0));
+  const volume = spec.volumes[1];
+  assert.match(volume?.name ?? "", /^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/);
+  assert.deepEqual(spec.containers[0]?.volumeMounts[1], { name: volume?.name, mountPath: `/run/paddock/credentials/model-${name}`, readOnly: true });
+});
+
+test("default requests give way to a lower given limit, default limits to a higher given request", () => {
+  const resources = { requests: { cpu: 4 }, limits: { memory: "64Mi" } };
+  assert.deepEqual(buildRunnerPod(withSpec({ runner: { resources } }), 1, at(0)).spec.containers[0]?.resources, {
+    requests: { cpu: "4", memory: "64Mi", "ephemeral-storage": "32Mi" },
+    limits: { cpu: "4", memory: "64Mi", "ephemeral-storage": "256Mi" },
+  });
+});
+
+test("the pods' last net is a minute behind the session's deadline and never below a second", () => {
+  assert.equal(buildRunnerPod(parts, 1, at(0)).spec.activeDeadlineSeconds, 660);
+  assert.equal(buildSandboxPod(parts, 1, at(599.5)).spec.activeDeadlineSeconds, 61);
+  assert.equal(buildSandboxPod(parts, 1, at(9999)).spec.activeDeadlineSeconds, 1);
+});

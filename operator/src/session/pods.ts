@@ -1,0 +1,49 @@
+import { type Component, LABELS } from "@paddock/api/names";
+import type { Action } from "../kernel/kind.ts";
+import type { ContainerStatusView, PodView } from "../sources.ts";
+
+/** Deletes every pod that is not being deleted already. */
+export function deletePods(pods: readonly PodView[]): readonly Action[] {
+  return pods
+    .filter(({ metadata }) => metadata.deletionTimestamp === undefined)
+    .map(({ metadata: { namespace, name, uid } }) => ({ verb: "delete", resource: "Pod", key: { namespace, name }, uid }));
+}
+
+export function findPod(pods: readonly PodView[], name: string): PodView | undefined {
+  return pods.find(({ metadata }) => metadata.name === name);
+}
+
+/** Pods of one component that a newer one takes over from: all but `name`, and but for `evidence`, kept when it has ended, for its logs. */
+export function supersededPods(pods: readonly PodView[], component: Component, { name, evidence }: { readonly name: string; readonly evidence: string }): readonly PodView[] {
+  return pods.filter((pod) => {
+    if (pod.metadata.labels?.[LABELS.component] !== component || pod.metadata.name === name) return false;
+    return pod.metadata.name !== evidence || !hasEnded(pod);
+  });
+}
+
+/** The pod's one container will not run again. */
+export function hasEnded({ status }: PodView): boolean {
+  return status.phase === "Failed" || status.phase === "Succeeded" || terminationOf({ status }) !== undefined;
+}
+
+/** The container runs; undefined or the time since when, as the kubelet tells it. */
+export function runningSince({ status }: PodView): string | undefined {
+  return status.containerStatuses?.find(({ state }) => state?.running !== undefined)?.state?.running?.startedAt;
+}
+
+export function isRunning({ status }: PodView): boolean {
+  return (status.containerStatuses ?? []).some(({ state }) => state?.running !== undefined);
+}
+
+type Termination = NonNullable<NonNullable<ContainerStatusView["state"]>["terminated"]>;
+
+/** How the pod's one container ended; undefined when it has not, or when its node could not tell. */
+export function terminationOf({ status }: Pick<PodView, "status">): Termination | undefined {
+  return status.containerStatuses?.find(({ state }) => state?.terminated !== undefined)?.state?.terminated;
+}
+
+/** When the container ended, in epoch milliseconds; undefined when nothing tells. */
+export function endedAt(pod: PodView): number | undefined {
+  const text = terminationOf(pod)?.finishedAt;
+  return text === undefined || Number.isNaN(Date.parse(text)) ? undefined : Date.parse(text);
+}

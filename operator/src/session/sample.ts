@@ -1,0 +1,130 @@
+import type { Agent } from "@paddock/api/agent";
+import type { Environment } from "@paddock/api/environment";
+import { digestOf } from "@paddock/api/log/canonical";
+import { LABELS, MANAGED_BY, ownerReference, traceIdOf } from "@paddock/api/names";
+import type { Session, SessionSpec, SessionStatus } from "@paddock/api/session";
+import type { RecordView } from "@paddock/api/wire/records";
+import type { Settings } from "../settings.ts";
+import type { PodView } from "../sources.ts";
+import type { SessionWorld } from "./observe.ts";
+
+// Values that tests of this folder start from. All times count from START.
+
+export const START = "2026-11-21T12:00:00.000Z";
+
+/** START plus so many seconds. */
+export function at(seconds: number): Date {
+  return new Date(Date.parse(START) + seconds * 1000);
+}
+
+export const settings: Settings = {
+  runnerImage: "ghcr.io/paddock/runner:0.1.0",
+  sandboxImage: "ghcr.io/paddock/sandbox:0.1.0",
+  imagePullPolicy: "IfNotPresent",
+  gatewayUrl: "https://paddock-gateway.paddock-system.svc:8443",
+  gatewayCa: "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
+  dnsPeers: [],
+  privateRanges: ["10.0.0.0/8"],
+  releaseNamespace: "paddock-system",
+};
+
+const meta = { namespace: "demo", resourceVersion: "1", generation: 1, creationTimestamp: START };
+
+export const agent: Agent = {
+  apiVersion: "paddock.dev/v1alpha1",
+  kind: "Agent",
+  metadata: { ...meta, name: "writer", uid: "agent-uid" },
+  spec: { model: { name: "default" }, instructions: "Write.", tools: [{ name: "bash" }] },
+};
+
+export const environment: Environment = {
+  apiVersion: "paddock.dev/v1alpha1",
+  kind: "Environment",
+  metadata: { ...meta, name: "standard", uid: "environment-uid" },
+  spec: {
+    models: [
+      { name: "default", model: "gpt-5.2", baseURL: "https://api.openai.com/v1", apiKey: { secretKeyRef: { name: "openai", key: "api-key" } } },
+      { name: "local", model: "llama", baseURL: "http://llama.models.svc:8000/v1" },
+    ],
+    network: { inCluster: [{ ports: [8000] }] },
+  },
+  status: { conditions: [{ type: "Ready", status: "True", reason: "Available", message: "", observedGeneration: 1, lastTransitionTime: START }] },
+};
+
+export function session({ spec = {}, status, metadata = {} }: { spec?: Partial<SessionSpec>; status?: SessionStatus; metadata?: Partial<Session["metadata"]> } = {}): Session {
+  return {
+    apiVersion: "paddock.dev/v1alpha1",
+    kind: "Session",
+    metadata: { ...meta, name: "notes", uid: "session-uid", ...metadata },
+    spec: { agentRef: { name: "writer" }, environmentRef: { name: "standard" }, prompt: "Notes, please.", ...spec },
+    ...(status === undefined ? {} : { status }),
+  };
+}
+
+export function record(change: Partial<RecordView> = {}): RecordView {
+  return {
+    uid: "session-uid",
+    namespace: "demo",
+    name: "notes",
+    version: 1,
+    activity: { kind: "Active" },
+    bundle: {
+      digest: "sha256:bundle",
+      agentDigest: digestOf(agent.spec),
+      environmentDigest: digestOf(environment.spec),
+      limits: { maxTurns: 100, timeoutSeconds: 600 },
+      startTime: START,
+      traceId: traceIdOf("session-uid"),
+    },
+    runner: { epoch: 0, connected: false, since: START },
+    sandbox: { requested: 0, pending: false },
+    cancelled: false,
+    lastSeq: 2,
+    turns: 0,
+    toolCalls: 0,
+    usage: { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, totalTokens: 0 },
+    recentSteps: [],
+    ...change,
+  };
+}
+
+/** A pod of the sample session. */
+export function pod(name: string, component: "runner" | "sandbox", { status = { phase: "Pending" }, metadata = {} }: { status?: PodView["status"]; metadata?: Partial<PodView["metadata"]> } = {}): PodView {
+  return {
+    metadata: {
+      ...meta,
+      name,
+      uid: `uid-of-${name}`,
+      labels: { [LABELS.managedBy]: MANAGED_BY, [LABELS.component]: component, [LABELS.sessionUid]: "session-uid" },
+      ownerReferences: [ownerReference(session())],
+      ...metadata,
+    },
+    spec: {},
+    status,
+  };
+}
+
+export const running: PodView["status"] = { phase: "Running", podIP: "10.0.0.7", containerStatuses: [{ name: "main", state: { running: { startedAt: START } } }] };
+
+export function failed(exitCode: number, { reason = "Error", finishedAt = START }: { reason?: string; finishedAt?: string } = {}): PodView["status"] {
+  return { phase: "Failed", containerStatuses: [{ name: "main", state: { terminated: { exitCode, reason, finishedAt } } }] };
+}
+
+export function world(change: Partial<SessionWorld> = {}): SessionWorld {
+  return { self: session(), settings, isRecordsSynced: true, record: undefined, agent, environment, pods: [], strangers: [], ...change };
+}
+
+/** Status of a session whose n-th attempt is counted. */
+export function attempted(attempts: number, change: Partial<NonNullable<SessionStatus["runner"]>> = {}): SessionStatus {
+  return {
+    startTime: START,
+    turns: 0,
+    toolCalls: 0,
+    lastEventSeq: 2,
+    runner: { podName: `notes-r${attempts}`, attempts, ...change },
+    conditions: [
+      { type: "Succeeded", status: "Unknown", reason: "Starting", message: "Pod notes-r1 is being started.", lastTransitionTime: START },
+      { type: "Finished", status: "False", reason: "Starting", message: "", lastTransitionTime: START },
+    ],
+  };
+}

@@ -1,0 +1,16 @@
+import type { SessionStatus } from "@paddock/api/session";
+import type { Kind } from "../kernel/kind.ts";
+import type { Settings } from "../settings.ts";
+import { explainFault } from "./claim.ts";
+import { decideSession } from "./decide.ts";
+import { type SessionWorld, observeSession } from "./observe.ts";
+
+/** A Session: bound to its record at the gateway, then given the pods that the record asks for. `settings` is called in each observation. */
+export function sessionKind(settings: () => Settings): Kind<SessionWorld, SessionStatus> {
+  return {
+    name: "Session",
+    observe: (read, key) => observeSession(read, key, settings()),
+    decide: decideSession,
+    explain: explainFault,
+  };
+}

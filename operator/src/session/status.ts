@@ -1,0 +1,33 @@
+import { sandboxPodName } from "@paddock/api/names";
+import type { SessionStatus } from "@paddock/api/session";
+import type { RecordView } from "@paddock/api/wire/records";
+
+/** A Session's status without what the kernel writes. */
+export type StatusFields = Omit<SessionStatus, "conditions" | "observedGeneration">;
+
+/**
+ * Whether the log has got on since status last told its counters: an answer or a tool's result. Starting, asking and failing again is
+ * no progress.
+ */
+export function hasProgressed(record: RecordView, before: SessionStatus | undefined): boolean {
+  return record.turns > (before?.turns ?? 0) || record.toolCalls > (before?.toolCalls ?? 0);
+}
+
+/** Status as a projection of the record; the runner's attempts are the operator's own count and are kept. Pure. */
+export function buildStatus(record: RecordView, before: SessionStatus | undefined): StatusFields {
+  const { bundle, sandbox, name } = record;
+  return {
+    agentRevision: bundle.agentDigest,
+    environmentRevision: bundle.environmentDigest,
+    startTime: bundle.startTime,
+    trace: { id: bundle.traceId },
+    // Whoever writes newer counters has to forget the failures before them: the next failure is compared with these counters.
+    runner: before?.runner === undefined || !hasProgressed(record, before) ? before?.runner : { ...before.runner, failuresInARow: undefined },
+    sandbox: sandbox.requested === 0 ? undefined : { podName: sandboxPodName(name, sandbox.requested) },
+    turns: record.turns,
+    toolCalls: record.toolCalls,
+    lastEventSeq: record.lastSeq,
+    usage: record.turns === 0 ? undefined : record.usage,
+    recentSteps: record.recentSteps.length === 0 ? undefined : [...record.recentSteps],
+  };
+}
