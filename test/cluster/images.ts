@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import release from "../../package.json" with { type: "json" };
 import type { Progress } from "../progress.ts";
 import { contentKey, contextFiles, stageContext } from "./build-context.ts";
 import { root } from "./checkout.ts";
@@ -31,13 +32,17 @@ export interface ImageBuilder {
   build(image: TaggedImage, context: string): Promise<void>;
 }
 
-/** Paddock's own images; the context of all is the root folder. */
+/** Paddock's own images; the context of all is the root folder. Manifests name them by the release, like everywhere else. */
 export const paddockImages: readonly ImageSource[] = [
-  { name: "paddock", context: root, dockerfile: "operator/Dockerfile" },
-  { name: "runner", context: root, dockerfile: "runner-image/Dockerfile" },
-  { name: "sandbox", context: root, dockerfile: "sandbox-image/Dockerfile" },
-  { name: "scripted-model", context: root, dockerfile: "test/scripted-model/Dockerfile", extraTags: ["ghcr.io/paddock/scripted-model:0.1.0"] },
+  buildSource("paddock", "operator/Dockerfile"),
+  buildSource("runner", "runner-image/Dockerfile"),
+  buildSource("sandbox", "sandbox-image/Dockerfile"),
+  buildSource("scripted-model", "test/scripted-model/Dockerfile"),
 ];
+
+function buildSource(name: string, dockerfile: string): ImageSource {
+  return { name, context: root, dockerfile, extraTags: [`ghcr.io/paddock/${name}:${release.version}`] };
+}
 
 /** Nothing but node, for pods of the tests themselves. */
 export const probeImage: ImageSource = { name: "probe", context: join(import.meta.dirname, "probe"), dockerfile: "Dockerfile" };
