@@ -78,7 +78,7 @@ export function readConfig(env: Environment): Config {
     namespace: read("PADDOCK_NAMESPACE", RULES.PADDOCK_NAMESPACE),
     watchNamespaces: read("PADDOCK_WATCH_NAMESPACES", RULES.PADDOCK_WATCH_NAMESPACES),
     gatewayUrl,
-    gatewayDialUrl: read("PADDOCK_GATEWAY_DIAL_URL", { ...RULES.PADDOCK_GATEWAY_DIAL_URL, fallback: gatewayUrl }),
+    gatewayDialUrl: env.PADDOCK_GATEWAY_DIAL_URL === undefined ? gatewayUrl : read("PADDOCK_GATEWAY_DIAL_URL", RULES.PADDOCK_GATEWAY_DIAL_URL),
     runnerImage: read("PADDOCK_RUNNER_IMAGE", RULES.PADDOCK_RUNNER_IMAGE),
     sandboxImage: read("PADDOCK_SANDBOX_IMAGE", RULES.PADDOCK_SANDBOX_IMAGE),
     imagePullPolicy: read("PADDOCK_IMAGE_PULL_POLICY", RULES.PADDOCK_IMAGE_PULL_POLICY),

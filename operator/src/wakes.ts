@@ -25,11 +25,6 @@ export function wakesOf({ agent, environment, session, orphan }: ControllerNames
     wakeOn(serviceAccounts, environment, ({ metadata }, read) => read.list(environments, BY_NAMESPACE, metadata.namespace).map(keyOf)),
     wakeOn(records, session, ({ namespace, name }) => [{ namespace, name }]),
     wakeOn(records, orphan, ({ namespace, uid }) => [{ namespace, name: uid }]),
-    // What runners report, e.g. a missing Secret, shows on their Environment.
-    wakeOn(records, environment, ({ namespace, name }, read) => {
-      const owner = read.get(sessions, { namespace, name });
-      return owner === undefined ? [] : [{ namespace, name: owner.spec.environmentRef.name }];
-    }),
   ];
 }
 

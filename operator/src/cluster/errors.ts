@@ -49,25 +49,24 @@ export function classifyClusterError(error: unknown): Fault | undefined {
   if (error instanceof NameConflictError) return { kind: "name-conflict", message: error.message, retry: false, cause: error };
   if (error instanceof ConnectionError) return { kind: "unavailable", message: error.message, retry: true, cause: error };
   if (!(error instanceof ApiError)) return undefined;
-  const fault = (kind: Fault["kind"], retry: boolean): Fault => ({ kind, message: error.message, retry, cause: error });
-  if (error.causes.includes("NamespaceTerminating")) return fault("namespace-terminating", false);
-  switch (error.status) {
-    case 403:
-      return fault("forbidden", false);
-    case 409:
-      return fault("conflict", true);
-    // The namespace of an object to be made, or the object itself, went away under us: the watch tells the next pass.
-    case 404:
-      return fault("conflict", true);
-    case 400:
-    case 413:
-    case 415:
-    case 422:
-      return fault("invalid", false);
-    default:
-      return fault("unavailable", true);
-  }
+  const [kind, retry] = error.causes.includes("NamespaceTerminating") ? TERMINATING : (BY_STATUS.get(error.status) ?? UNAVAILABLE);
+  return { kind, message: error.message, retry, cause: error };
 }
+
+type Verdict = readonly [kind: Fault["kind"], retry: boolean];
+
+const TERMINATING: Verdict = ["namespace-terminating", false];
+const UNAVAILABLE: Verdict = ["unavailable", true];
+const BY_STATUS: ReadonlyMap<number, Verdict> = new Map<number, Verdict>([
+  [400, ["invalid", false]],
+  [403, ["forbidden", false]],
+  // The namespace of an object to be made, or the object itself, went away under us: the watch tells the next pass.
+  [404, ["conflict", true]],
+  [409, ["conflict", true]],
+  [413, ["invalid", false]],
+  [415, ["invalid", false]],
+  [422, ["invalid", false]],
+]);
 
 function parseStatus(body: string): { reason: string; message: string; causes: readonly string[] } {
   try {

@@ -97,7 +97,7 @@ export function createApiClient(connection: Connection, { onRequest = () => unde
     request: async (request) => {
       const { status, text } = await counted(request, () => answerTo(request));
       if (status < 200 || status > 299) throw new ApiError(status, `${request.method} ${pathOnly(request.path)}`, text);
-      return text === "" ? undefined : JSON.parse(text);
+      return text === "" ? undefined : (JSON.parse(text) as unknown);
     },
     watch: async (resource, path) => {
       const { status, stream } = await counted({ verb: "watch", resource }, async () => openStream(watches, path, await headersOf(false)));

@@ -182,31 +182,31 @@ function drain(stream: ClientHttp2Stream, silenceMs: number, take: (line: string
     let chunks: Buffer[] = [];
     let scheduled: NodeJS.Immediate | undefined;
     let heardAt = performance.now();
-    let fault: unknown;
+    let fault: Error | undefined;
+    const fail = (error: unknown): void => {
+      fault ??= error instanceof Error ? error : new Error(String(error));
+      stream.destroy();
+    };
     const work = (): void => {
       scheduled = undefined;
       const batch = chunks;
       chunks = [];
       try {
-        for (const chunk of batch) for (const line of cutter.push(chunk)) if (fault === undefined) take(line);
+        if (fault === undefined) for (const line of batch.flatMap((chunk) => cutter.push(chunk))) take(line);
       } catch (error) {
-        fault = error;
-        stream.destroy();
+        fail(error);
       }
     };
     const silence = setInterval(() => {
       if (performance.now() - heardAt < silenceMs) return;
-      fault ??= new SilenceError(`nothing heard for ${silenceMs / 1000} s`);
-      stream.destroy();
+      fail(new SilenceError(`nothing heard for ${silenceMs / 1000} s`));
     }, silenceMs / 4);
     stream.on("data", (chunk: Buffer) => {
       heardAt = performance.now();
       chunks.push(chunk);
       scheduled ??= setImmediate(work);
     });
-    stream.on("error", (error) => {
-      fault ??= error;
-    });
+    stream.on("error", fail);
     const finish = (): void => {
       clearInterval(silence);
       if (scheduled !== undefined) clearImmediate(scheduled);

@@ -87,8 +87,8 @@ export function slimMeta({ metadata }: RawObject): ObjectMeta {
 }
 
 /** A resource of our own: spec and status are whole, their schema is ours and checked by the API server. */
-function slimResource<T extends Resource<unknown, unknown>>(kind: KindName): (raw: RawObject) => T {
-  return (raw) => ({ apiVersion: API_VERSION, kind, metadata: slimMeta(raw), spec: raw.spec, ...(raw.status === undefined ? {} : { status: raw.status }) }) as T;
+function slimResource(kind: KindName, raw: RawObject): Resource<unknown, unknown> {
+  return { apiVersion: API_VERSION, kind, metadata: slimMeta(raw), spec: raw.spec, ...(raw.status === undefined ? {} : { status: raw.status }) };
 }
 
 function slimPod(raw: RawObject): sources.PodView {
@@ -116,19 +116,19 @@ function slimCondition({ type, status, reason, message }: PodCondition): PodCond
 
 const byNamespace = { [sources.BY_NAMESPACE]: ({ metadata }: Observed) => metadata.namespace };
 
-export const AGENTS: ObservedResource<Agent> = { source: sources.agents, endpoint: ENDPOINTS.Agent, slim: slimResource("Agent"), indexes: {} };
+export const AGENTS: ObservedResource<Agent> = { source: sources.agents, endpoint: ENDPOINTS.Agent, slim: (raw) => slimResource("Agent", raw) as Agent, indexes: {} };
 
 export const ENVIRONMENTS: ObservedResource<Environment> = {
   source: sources.environments,
   endpoint: ENDPOINTS.Environment,
-  slim: slimResource("Environment"),
+  slim: (raw) => slimResource("Environment", raw) as Environment,
   indexes: byNamespace,
 };
 
 export const SESSIONS: ObservedResource<Session> = {
   source: sources.sessions,
   endpoint: ENDPOINTS.Session,
-  slim: slimResource("Session"),
+  slim: (raw) => slimResource("Session", raw) as Session,
   indexes: {
     [sources.BY_AGENT]: ({ metadata, spec }) => `${metadata.namespace}/${spec.agentRef.name}`,
     [sources.BY_ENVIRONMENT]: ({ metadata, spec }) => `${metadata.namespace}/${spec.environmentRef.name}`,

@@ -84,7 +84,7 @@ function connected(session: ClientHttp2Session, url: string, timeoutMs: number):
       reject(new ConnectionError(`cannot connect to the API server at ${url}: ${reason}`, false, cause));
     };
     const timer = setTimeout(() => fail(`no answer within ${timeoutMs / 1000} s`), timeoutMs);
-    session.on("error", (error) => fail(error.message, error));
+    session.on("error", (error: Error) => fail(error.message, error));
     session.once("close", () => fail("closed"));
     session.once("connect", () => {
       clearTimeout(timer);

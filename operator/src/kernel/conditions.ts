@@ -10,12 +10,12 @@ import type { Plan, Self } from "./kind.ts";
 export function nextStatus<Status extends BaseStatus>(
   self: Self<Status>, plan: Plan<Status>, overrides: readonly Claim[], now: Date,
 ): BaseStatus | undefined {
-  if (plan.claims === undefined && plan.status === undefined && overrides.length === 0) return self.status;
+  const saysConditions = plan.claims !== undefined || overrides.length > 0;
+  if (!saysConditions && plan.status === undefined) return self.status;
   const { conditions: before = [], observedGeneration, ...rest } = self.status ?? {};
-  const fields = plan.status ?? rest;
   const generation = self.metadata.generation ?? observedGeneration;
-  const conditions = plan.claims === undefined && overrides.length === 0 ? before : nextConditions(before, overlay(plan.claims ?? before, overrides), generation, now);
-  return withoutUndefined({ ...fields, conditions, ...(generation === undefined ? {} : { observedGeneration: generation }) });
+  const conditions = saysConditions ? nextConditions(before, overlay(plan.claims ?? before, overrides), generation, now) : before;
+  return withoutUndefined({ ...(plan.status ?? rest), conditions, ...generationOf(generation) });
 }
 
 /** Conditions from claims. A condition that is not claimed any more disappears; a time changes only with its status. Pure. */
@@ -24,8 +24,12 @@ export function nextConditions(before: readonly Condition[], claims: readonly Cl
   return claims.map(({ type, status, reason, message }) => {
     const earlier = old.get(type);
     const lastTransitionTime = earlier?.status === status ? earlier.lastTransitionTime : `${now.toISOString().slice(0, 19)}Z`;
-    return { type, status, reason, message, lastTransitionTime, ...(generation === undefined ? {} : { observedGeneration: generation }) };
+    return { type, status, reason, message, lastTransitionTime, ...generationOf(generation) };
   });
+}
+
+function generationOf(generation: number | undefined): { readonly observedGeneration?: number } {
+  return generation === undefined ? {} : { observedGeneration: generation };
 }
 
 function overlay(claims: readonly Claim[], overrides: readonly Claim[]): readonly Claim[] {

@@ -28,7 +28,7 @@ export function createFeeds(): Feeds {
     return feed as Feed<T>;
   };
   return {
-    add: (source, feed) => void feeds.set(source.name, feed as Feed<unknown>),
+    add: (source, feed) => void feeds.set(source.name, feed),
     of,
     get: (source, key) => of(source).get(key),
     list: (source, index, value) => of(source).list(index, value),

@@ -94,9 +94,13 @@ export function createGatewayClient({ url, ca, onUntrusted, token }: GatewayClie
       if (reply.record === undefined) throw new GatewayError(409, `PUT ${recordPath(uid)} at the gateway`, JSON.stringify(reply));
       return reply.record;
     },
-    putPod: async (podUid, registration) => void (await ask({ method: "PUT", path: `/v1/pods/${encodeURIComponent(podUid)}`, body: registration })),
+    putPod: async (podUid, registration) => {
+      await ask({ method: "PUT", path: `/v1/pods/${encodeURIComponent(podUid)}`, body: registration });
+    },
     append: async (uid, events) => ((await ask({ method: "POST", path: `${recordPath(uid)}/events`, body: { events } })) as OperatorAppendReply).events,
-    acknowledge: async (uid) => void (await ask({ method: "DELETE", path: recordPath(uid) })),
+    acknowledge: async (uid) => {
+      await ask({ method: "DELETE", path: recordPath(uid) });
+    },
     follow: async (lastEventId) => {
       const headers = { accept: "text/event-stream", ...(lastEventId === undefined ? {} : { "last-event-id": lastEventId }) };
       const answer = await open({ method: "GET", path: RECORDS, headers }, streams);

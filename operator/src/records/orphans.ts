@@ -42,15 +42,25 @@ export function createOrphanPass({ read, act, classify, namespaces, nowMs }: Orp
   // When a record was first seen cancelled; a restart only gives its runner the grace once more.
   const cancelledAt = new Map<string, number>();
 
+  const cancelledForMs = (uid: string, record: RecordView | undefined): number | undefined => {
+    if (record?.cancelled !== true || record.activity.kind === "Finished") {
+      cancelledAt.delete(uid);
+      return undefined;
+    }
+    const now = nowMs();
+    const since = cancelledAt.get(uid) ?? now;
+    cancelledAt.set(uid, since);
+    return now - since;
+  };
+
+  const isWatched = (namespace: string): boolean => namespaces.length === 0 || namespaces.includes(namespace);
+
   const observe = ({ namespace, name: uid }: Key): OrphanWorld | undefined => {
     const [record] = read.list(records, BY_UID, uid);
-    if (record?.cancelled !== true || record.activity.kind === "Finished") cancelledAt.delete(uid);
-    else if (!cancelledAt.has(uid)) cancelledAt.set(uid, nowMs());
-    const isKnown = read.isSynced(sessions) && read.isSynced(records) && (namespaces.length === 0 || namespaces.includes(namespace));
-    if (record === undefined || !isKnown) return undefined;
-    const since = cancelledAt.get(uid);
+    const forMs = cancelledForMs(uid, record);
+    if (record === undefined || !isWatched(namespace) || !read.isSynced(sessions) || !read.isSynced(records)) return undefined;
     const hasSession = read.get(sessions, { namespace, name: record.name })?.metadata.uid === uid;
-    return { record, hasSession, cancelledForMs: since === undefined ? undefined : nowMs() - since };
+    return { record, hasSession, cancelledForMs: forMs };
   };
 
   return async (key, note) => {

@@ -128,28 +128,27 @@ function createTaker(store: Store<RecordView>): Taker {
   };
 }
 
-class SilenceError extends Error {}
-
 function drain(body: IncomingMessage, silenceMs: number, take: (event: ServerEvent) => void): Promise<void> {
   return new Promise((resolve, reject) => {
     const parser = createEventParser();
     let heardAt = performance.now();
     const silence = setInterval(() => {
-      if (performance.now() - heardAt >= silenceMs) body.destroy(new SilenceError(`nothing heard from the gateway for ${silenceMs / 1000} s`));
+      if (performance.now() - heardAt >= silenceMs) body.destroy(new Error(`nothing heard from the gateway for ${silenceMs / 1000} s`));
     }, silenceMs / 4);
-    let fault: unknown;
+    let fault: Error | undefined;
+    const fail = (error: unknown): void => {
+      fault ??= error instanceof Error ? error : new Error(String(error));
+      body.destroy();
+    };
     body.on("data", (chunk: Buffer) => {
       heardAt = performance.now();
       try {
         for (const event of parser.push(chunk)) take(event);
       } catch (error) {
-        fault = error;
-        body.destroy();
+        fail(error);
       }
     });
-    body.on("error", (error) => {
-      fault ??= error;
-    });
+    body.on("error", fail);
     body.once("close", () => {
       clearInterval(silence);
       if (fault === undefined) resolve();

@@ -1,0 +1,95 @@
+import assert from "node:assert/strict";
+import { type TestContext, test } from "node:test";
+import { apiServerCases } from "../../../test/conformance/apiserver-cases.ts";
+import { startFakeApiServer } from "../../../test/fakes/apiserver.ts";
+import { classifyClusterError } from "./errors.ts";
+import { createApiClient } from "./http.ts";
+import { createClusterWriter, readConfigValue, readNamespaceUid, readObject } from "./writer.ts";
+
+async function open(t: TestContext) {
+  const server = await startFakeApiServer();
+  const seen: string[] = [];
+  const connection = { url: server.url, tls: async () => ({}), authorization: async () => "Bearer t" };
+  const client = createApiClient(connection, { onRequest: ({ verb, resource }, code) => seen.push(`${verb} ${resource} ${code}`) });
+  t.after(async () => {
+    client.close();
+    await server.close();
+  });
+  return { server, client, seen };
+}
+
+apiServerCases("fake", async () => {
+  const server = await startFakeApiServer();
+  const client = createApiClient({ url: server.url, tls: async () => ({}), authorization: async () => undefined });
+  return {
+    client,
+    namespace: "team",
+    close: () => {
+      client.close();
+      return server.close();
+    },
+  };
+});
+
+const ACCOUNT = { apiVersion: "v1", kind: "ServiceAccount", metadata: { name: "a", namespace: "team", labels: { "app.kubernetes.io/managed-by": "paddock" } } };
+
+test("a create whose answer is lost is an ambiguous failure, and repeating it is success", async (t) => {
+  const { server, client } = await open(t);
+  const writer = createClusterWriter(client, new Map());
+  server.loseNextAnswer(/POST/);
+  const error = await writer.act({ verb: "create", object: ACCOUNT }).then(() => undefined, (thrown: unknown) => thrown);
+  assert.equal(classifyClusterError(error)?.kind, "unavailable");
+  assert.equal((error as { ambiguous?: boolean }).ambiguous, true);
+  await writer.act({ verb: "create", object: ACCOUNT });
+  assert.equal(server.store.list("/api/v1/serviceaccounts").length, 1);
+});
+
+test("429 is waited out as long as the server asks, once per answer", async (t) => {
+  const { server, client, seen } = await open(t);
+  server.failNext(/POST/, 429, { count: 2, headers: { "retry-after": "0" } });
+  await createClusterWriter(client, new Map()).act({ verb: "create", object: ACCOUNT });
+  assert.equal(server.requests.filter((line) => line.startsWith("POST")).length, 3);
+  assert.deepEqual(seen, ["create serviceaccounts 201"]);
+});
+
+test("faults by answer", async (t) => {
+  const { server, client } = await open(t);
+  const writer = createClusterWriter(client, new Map());
+  const kinds: unknown[] = [];
+  for (const status of [403, 422, 500, 503, 409]) {
+    server.failNext(/POST/, status);
+    await writer.act({ verb: "create", object: ACCOUNT }).catch((error: unknown) => kinds.push([status, classifyClusterError(error)?.kind, classifyClusterError(error)?.retry]));
+  }
+  assert.deepEqual(kinds, [
+    [403, "forbidden", false],
+    [422, "invalid", false],
+    [500, "unavailable", true],
+    [503, "unavailable", true],
+    [409, "conflict", true],
+  ]);
+  assert.equal(classifyClusterError(new TypeError("ours")), undefined);
+});
+
+test("the client comes back on a new connection after the old one broke", async (t) => {
+  const { server, client } = await open(t);
+  server.loseNextAnswer(/POST/);
+  await client.request({ verb: "create", resource: "pods", method: "POST", path: "/api/v1/namespaces/team/pods", body: { metadata: { name: "p" } } }).catch(() => undefined);
+  assert.notEqual(await readObject(client, "Pod", { namespace: "team", name: "p" }), undefined);
+  assert.equal(server.connections(), 2);
+});
+
+test("no server: a failure that says where, and nothing was carried out", async () => {
+  const client = createApiClient({ url: "http://127.0.0.1:1", tls: async () => ({}), authorization: async () => undefined });
+  await assert.rejects(readObject(client, "Pod", { namespace: "team", name: "p" }), /cannot connect to the API server at http:\/\/127.0.0.1:1/);
+  client.close();
+});
+
+test("live reads: namespaces by UID, one value of a ConfigMap, undefined when missing", async (t) => {
+  const { server, client } = await open(t);
+  server.store.create("/api/v1/configmaps", "team", { metadata: { name: "ca" }, data: { "ca.crt": "PEM" } });
+  assert.equal(await readConfigValue(client, { namespace: "team", name: "ca" }, "ca.crt"), "PEM");
+  assert.equal(await readConfigValue(client, { namespace: "team", name: "ca" }, "other"), undefined);
+  assert.equal(await readConfigValue(client, { namespace: "team", name: "none" }, "ca.crt"), undefined);
+  const { metadata } = server.store.create("/api/v1/namespaces", "", { metadata: { name: "team" } });
+  assert.equal(await readNamespaceUid(client, "team"), metadata.uid);
+});

@@ -1,0 +1,44 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { ConfigError, readConfig } from "./config.ts";
+
+const GOOD = {
+  PADDOCK_NAMESPACE: "paddock-system",
+  PADDOCK_GATEWAY_URL: "https://paddock-gateway.paddock-system.svc:8443",
+  PADDOCK_RUNNER_IMAGE: "ghcr.io/paddock/runner:0.1.0",
+  PADDOCK_SANDBOX_IMAGE: "ghcr.io/paddock/sandbox:0.1.0",
+};
+
+test("what is not set takes its default", () => {
+  const config = readConfig({ ...GOOD, KUBERNETES_SERVICE_HOST: "10.96.0.1", KUBERNETES_SERVICE_PORT: "443" });
+  assert.deepEqual(config.watchNamespaces, []);
+  assert.equal(config.gatewayDialUrl, GOOD.PADDOCK_GATEWAY_URL);
+  assert.equal(config.tokenFile, "/run/paddock/token/token");
+  assert.deepEqual(config.apiServer, { host: "10.96.0.1", port: 443 });
+});
+
+test("lists and JSON are read", () => {
+  const peers = [{ namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": "kube-system" } } }];
+  const config = readConfig({ ...GOOD, PADDOCK_WATCH_NAMESPACES: "a, b,", PADDOCK_DNS_PEERS: JSON.stringify(peers), PADDOCK_PRIVATE_RANGES: '["10.0.0.0/8","fc00::/7"]', KUBECONFIG: "/k" });
+  assert.deepEqual(config.watchNamespaces, ["a", "b"]);
+  assert.deepEqual(config.dnsPeers, peers);
+  assert.deepEqual(config.privateRanges, ["10.0.0.0/8", "fc00::/7"]);
+  assert.deepEqual(config.apiServer, { kubeconfig: "/k" });
+});
+
+test("every wrong variable is named with its value and the fix, all at once", () => {
+  const bad = { ...GOOD, PADDOCK_GATEWAY_URL: "http://gateway", PADDOCK_PRIVATE_RANGES: "10.0.0.0/8", PADDOCK_RUNNER_IMAGE: undefined, PADDOCK_LOG_LEVEL: "loud" };
+  assert.throws(
+    () => readConfig(bad),
+    (error) => {
+      assert.ok(error instanceof ConfigError);
+      assert.deepEqual(error.message.split("\n"), [
+        'PADDOCK_GATEWAY_URL is "http://gateway": set it to the gateway\'s address, e.g. https://paddock-gateway.paddock-system.svc:8443',
+        "PADDOCK_RUNNER_IMAGE is not set: set it to the runner image, e.g. ghcr.io/paddock/runner:0.1.0",
+        'PADDOCK_PRIVATE_RANGES is "10.0.0.0/8": set it to a JSON list of CIDRs, e.g. ["10.0.0.0/8"]',
+        'PADDOCK_LOG_LEVEL is "loud": set it to trace, debug, info, warn, error or silent',
+      ]);
+      return true;
+    },
+  );
+});

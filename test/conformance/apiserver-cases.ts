@@ -1,0 +1,205 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { BaseStatus, OwnerReference } from "@paddock/api/object";
+import { classifyClusterError } from "../../operator/src/cluster/errors.ts";
+import type { ApiClient } from "../../operator/src/cluster/http.ts";
+import { observeResource } from "../../operator/src/cluster/observe.ts";
+import { NETWORK_POLICIES, PODS, type RawObject, SERVICE_ACCOUNTS, SESSIONS } from "../../operator/src/cluster/resources.ts";
+import { createClusterWriter, readObject } from "../../operator/src/cluster/writer.ts";
+import type { Fault, Manifest, Self } from "../../operator/src/kernel/kind.ts";
+
+/** An API server and a namespace in it that is ours alone. */
+export interface ApiTarget {
+  readonly client: ApiClient;
+  readonly namespace: string;
+  close(): Promise<void>;
+}
+
+type Writer = ReturnType<typeof createClusterWriter>;
+
+/** What writer and caches do at an API server; the same cases for the fake and for a real one. */
+export function apiServerCases(server: string, open: () => Promise<ApiTarget>): void {
+  const withWriter = (name: string, run: (context: { writer: Writer; target: ApiTarget; caches: Caches }) => Promise<void>): void => {
+    test(`${server}: ${name}`, async (t) => {
+      const target = await open();
+      const caches = observeAll(target);
+      t.after(async () => {
+        await caches.stop();
+        await target.close();
+      });
+      await caches.synced();
+      await run({ writer: createClusterWriter(target.client, caches.byPlural), target, caches });
+    });
+  };
+
+  withWriter("creating what is ours already is success, and the cache reaches it", async ({ writer, target, caches }) => {
+    const owner = await makeOwner(target, "owner");
+    const pod = podOf(target, "p", owner);
+    const receipt = await writer.act({ verb: "create", object: pod });
+    await until(() => receipt?.reached() === true);
+    assert.equal(caches.pods.store.get(pod.metadata)?.metadata.name, "p");
+    const again = await writer.act({ verb: "create", object: pod });
+    assert.equal(again?.reached(), true);
+  });
+
+  withWriter("a foreign object under our name is a name conflict", async ({ writer, target }) => {
+    const owner = await makeOwner(target, "owner");
+    const { metadata, ...rest } = podOf(target, "p", owner);
+    await post(target, "pods", { ...rest, metadata: { name: metadata.name, namespace: metadata.namespace } });
+    const fault = await faultOf(() => writer.act({ verb: "create", object: { ...rest, metadata } }));
+    assert.equal(fault.kind, "name-conflict");
+    assert.match(fault.message, /Pod .*\/p exists already and was not made by Paddock/);
+  });
+
+  withWriter("the child of an earlier object of the same name is waited for", async ({ writer, target }) => {
+    const earlier = await makeOwner(target, "earlier");
+    const owner = await makeOwner(target, "owner");
+    await writer.act({ verb: "create", object: podOf(target, "p", earlier) });
+    const fault = await faultOf(() => writer.act({ verb: "create", object: podOf(target, "p", owner) }));
+    assert.equal(fault.kind, "conflict");
+    assert.equal(fault.retry, true);
+  });
+
+  withWriter("apply creates, changes, and changes nothing when nothing differs", async ({ writer, target, caches }) => {
+    const policy = (port: number): Manifest & { spec: unknown } => policyOf(target, "wall", port);
+    const first = await writer.act({ verb: "apply", object: policy(80) });
+    await until(() => first?.reached() === true);
+    const before = caches.policies.store.get({ namespace: target.namespace, name: "wall" });
+    const same = await writer.act({ verb: "apply", object: policy(80) });
+    assert.equal(same?.reached(), true);
+    assert.equal((await live(target, "NetworkPolicy", "wall"))?.metadata.resourceVersion, before?.metadata.resourceVersion);
+    const changed = await writer.act({ verb: "apply", object: policy(81) });
+    await until(() => changed?.reached() === true);
+    assert.deepEqual(caches.policies.store.get({ namespace: target.namespace, name: "wall" })?.spec, policy(81).spec);
+  });
+
+  withWriter("apply takes back what others changed in an object of ours", async ({ writer, target }) => {
+    await writer.act({ verb: "apply", object: policyOf(target, "wall", 80) });
+    const found = await live(target, "NetworkPolicy", "wall");
+    const path = `/apis/networking.k8s.io/v1/namespaces/${target.namespace}/networkpolicies/wall`;
+    const { kind, apiVersion, spec } = policyOf(target, "wall", 443);
+    await target.client.request({ verb: "update", resource: "networkpolicies", method: "PUT", path, body: { kind, apiVersion, metadata: found?.metadata, spec } });
+    await writer.act({ verb: "apply", object: policyOf(target, "wall", 80) });
+    assert.deepEqual((await live(target, "NetworkPolicy", "wall"))?.spec, policyOf(target, "wall", 80).spec);
+  });
+
+  withWriter("apply leaves a foreign object alone", async ({ writer, target }) => {
+    const { kind, apiVersion, spec } = policyOf(target, "wall", 443);
+    await post(target, "networkpolicies", { kind, apiVersion, spec, metadata: { name: "wall", namespace: target.namespace } });
+    const fault = await faultOf(() => writer.act({ verb: "apply", object: policyOf(target, "wall", 80) }));
+    assert.equal(fault.kind, "name-conflict");
+    assert.deepEqual((await live(target, "NetworkPolicy", "wall"))?.spec, spec);
+  });
+
+  withWriter("delete takes only the object it means, and absent is success", async ({ writer, target }) => {
+    const owner = await makeOwner(target, "owner");
+    await writer.act({ verb: "create", object: podOf(target, "p", owner) });
+    const key = { namespace: target.namespace, name: "p" };
+    await writer.act({ verb: "delete", resource: "Pod", key, uid: "00000000-0000-0000-0000-000000000000" });
+    const pod = await live(target, "Pod", "p");
+    assert.equal(pod?.metadata.deletionTimestamp, undefined);
+    const uid = pod?.metadata.uid ?? "";
+    await writer.act({ verb: "delete", resource: "Pod", key, uid });
+    await until(async () => (await live(target, "Pod", "p")) === undefined);
+    await writer.act({ verb: "delete", resource: "Pod", key, uid });
+  });
+
+  withWriter("status is written whole: what is no longer said disappears", async ({ writer, target, caches }) => {
+    const session = await makeSession(target, caches);
+    const ready = { type: "Finished", status: "False", reason: "Pending", message: "", lastTransitionTime: "2026-01-01T00:00:00Z" } as const;
+    const first = await writer.status(session, { observedGeneration: 1, conditions: [ready], turns: 1 } as BaseStatus);
+    await until(() => first?.reached() === true);
+    const now = caches.sessions.store.get(session.metadata);
+    assert.ok(now);
+    assert.equal(now.status?.turns, 1);
+    const second = await writer.status(now, { observedGeneration: 1, conditions: [ready] });
+    await until(() => second?.reached() === true);
+    assert.deepEqual(caches.sessions.store.get(session.metadata)?.status, { observedGeneration: 1, conditions: [ready] });
+    assert.equal(caches.sessions.store.get(session.metadata)?.metadata.generation, 1);
+  });
+
+  withWriter("a status decided on an older object is a conflict; of a deleted object it is nothing", async ({ writer, target, caches }) => {
+    const session = await makeSession(target, caches);
+    await writer.status(session, { observedGeneration: 1, conditions: [] });
+    const fault = await faultOf(() => writer.status(session, { observedGeneration: 2, conditions: [] }));
+    assert.equal(fault.kind, "conflict");
+    const path = `/apis/paddock.dev/v1alpha1/namespaces/${target.namespace}/sessions/${session.metadata.name}`;
+    await target.client.request({ verb: "delete", resource: "sessions", method: "DELETE", path });
+    await until(async () => (await live(target, "Session", "s")) === undefined);
+    assert.equal(await writer.status(session, { observedGeneration: 1 }), undefined);
+  });
+}
+
+type Caches = ReturnType<typeof observeAll>;
+
+function observeAll({ client, namespace }: ApiTarget) {
+  const options = { client, namespaces: [namespace] };
+  const pods = observeResource(PODS, options);
+  const policies = observeResource(NETWORK_POLICIES, options);
+  const accounts = observeResource(SERVICE_ACCOUNTS, options);
+  const sessions = observeResource(SESSIONS, options);
+  const all = [pods, policies, accounts, sessions];
+  for (const observation of all) observation.start();
+  return {
+    pods, policies, sessions,
+    byPlural: new Map(all.map((observation) => [observation.plural, observation])),
+    synced: () => until(() => all.every(({ store }) => store.isSynced())),
+    stop: async () => {
+      await Promise.all(all.map((observation) => observation.stop()));
+    },
+  };
+}
+
+/** Resolves when the condition holds; the test's own time limit bounds it. */
+async function until(condition: () => boolean | Promise<boolean>): Promise<void> {
+  while (!(await condition())) await new Promise((resolve) => setTimeout(resolve, 5));
+}
+
+function live(target: ApiTarget, kind: string, name: string): Promise<RawObject | undefined> {
+  return readObject(target.client, kind, { namespace: target.namespace, name });
+}
+
+async function faultOf(act: () => Promise<unknown>): Promise<Fault> {
+  try {
+    await act();
+  } catch (error) {
+    const fault = classifyClusterError(error);
+    assert.ok(fault, String(error));
+    return fault;
+  }
+  return assert.fail("nothing was refused");
+}
+
+async function post({ client, namespace }: ApiTarget, plural: string, body: unknown): Promise<RawObject> {
+  const base = { pods: "/api/v1", configmaps: "/api/v1", networkpolicies: "/apis/networking.k8s.io/v1", sessions: "/apis/paddock.dev/v1alpha1" }[plural] ?? "";
+  return (await client.request({ verb: "create", resource: plural, method: "POST", path: `${base}/namespaces/${namespace}/${plural}`, body })) as RawObject;
+}
+
+/** A real owner: the garbage collector takes children of what does not exist. */
+async function makeOwner(target: ApiTarget, name: string): Promise<OwnerReference> {
+  const { metadata } = await post(target, "configmaps", { apiVersion: "v1", kind: "ConfigMap", metadata: { name, namespace: target.namespace } });
+  return { apiVersion: "v1", kind: "ConfigMap", name, uid: metadata.uid, controller: true };
+}
+
+function podOf({ namespace }: ApiTarget, name: string, owner: OwnerReference): Manifest & { spec: unknown } {
+  const labels = { "app.kubernetes.io/managed-by": "paddock" };
+  // The gate keeps a real scheduler away from it.
+  const spec = { schedulingGates: [{ name: "paddock.dev/test" }], containers: [{ name: "c", image: "example.invalid/none:1" }], terminationGracePeriodSeconds: 0 };
+  return { apiVersion: "v1", kind: "Pod", metadata: { name, namespace, labels, ownerReferences: [owner] }, spec };
+}
+
+function policyOf({ namespace }: ApiTarget, name: string, port: number): Manifest & { spec: unknown } {
+  const labels = { "app.kubernetes.io/managed-by": "paddock" };
+  const spec = { podSelector: { matchLabels: { app: "x" } }, policyTypes: ["Ingress"], ingress: [{ ports: [{ port, protocol: "TCP" }] }] };
+  return { apiVersion: "networking.k8s.io/v1", kind: "NetworkPolicy", metadata: { name, namespace, labels }, spec };
+}
+
+async function makeSession(target: ApiTarget, caches: Caches): Promise<Self<BaseStatus>> {
+  const key = { namespace: target.namespace, name: "s" };
+  const spec = { agentRef: { name: "a" }, environmentRef: { name: "e" }, prompt: "hello" };
+  await post(target, "sessions", { apiVersion: "paddock.dev/v1alpha1", kind: "Session", metadata: key, spec });
+  await until(() => caches.sessions.store.get(key) !== undefined);
+  const session = caches.sessions.store.get(key);
+  assert.ok(session);
+  return session;
+}

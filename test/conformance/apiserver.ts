@@ -1,0 +1,19 @@
+import { randomBytes } from "node:crypto";
+import { connectKubeconfig } from "../../operator/src/cluster/connect.ts";
+import { createApiClient } from "../../operator/src/cluster/http.ts";
+import { apiServerCases } from "./apiserver-cases.ts";
+
+// The cases of the fake API server against a real one with Paddock's CRDs: node --test test/conformance/apiserver.ts (KUBECONFIG or the default context).
+
+apiServerCases("real", async () => {
+  const client = createApiClient(await connectKubeconfig(undefined));
+  const namespace = `paddock-conformance-${randomBytes(4).toString("hex")}`;
+  await client.request({ verb: "create", resource: "namespaces", method: "POST", path: "/api/v1/namespaces", body: { metadata: { name: namespace } } });
+  return {
+    client, namespace,
+    close: async () => {
+      await client.request({ verb: "delete", resource: "namespaces", method: "DELETE", path: `/api/v1/namespaces/${namespace}` });
+      client.close();
+    },
+  };
+});
