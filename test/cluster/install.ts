@@ -1,7 +1,9 @@
 import { join } from "node:path";
+import { readTestConfig } from "../config.ts";
 import type { Progress } from "../progress.ts";
-import { root, toolsDir } from "./checkout.ts";
+import { kubectl, root, toolsDir } from "./checkout.ts";
 import { run } from "./command.ts";
+import { withLock } from "./lock.ts";
 
 export const releaseNamespace = "paddock-system";
 
@@ -16,15 +18,28 @@ export async function installPaddock(
   cluster: { kubeconfig: string }, images: ReadonlyMap<string, string>, overrides: Values, progress: Progress,
 ): Promise<void> {
   const values = JSON.stringify(mergeValues(imageValues(images), overrides));
-  await progress.during("Paddock's chart, all of it ready", async () => {
-    await run(
-      [
-        join(toolsDir, "helm"), "upgrade", "--install", "paddock", join(root, "charts/paddock"), "--namespace", releaseNamespace, "--create-namespace",
-        "--wait", "--timeout", "4m", "--values", "-",
-      ],
-      { env: { KUBECONFIG: cluster.kubeconfig }, input: values, timeoutMs: 300_000 },
-    );
+  const lock = join(readTestConfig().cacheDir, "install.lock");
+  await withLock(lock, progress, () => progress.during("Paddock's chart, all of it ready", () => upgrade(cluster.kubeconfig, values)));
+}
+
+async function upgrade(kubeconfig: string, values: string): Promise<void> {
+  await forgetUnfinished(kubeconfig);
+  const argv = ["upgrade", "--install", "paddock", join(root, "charts/paddock"), "--namespace", releaseNamespace, "--create-namespace"];
+  await run([join(toolsDir, "helm"), ...argv, "--wait", "--timeout", "4m", "--values", "-"], {
+    env: { KUBECONFIG: kubeconfig }, input: values, timeoutMs: 300_000,
+  }).catch(async (error: unknown) => {
+    throw new Error(`Paddock does not get ready:\n${await describePods(kubeconfig)}`, { cause: error });
   });
+}
+
+/** Helm refuses to go on where it was killed, taking itself for still at work. Nobody is, as we hold the lock. */
+async function forgetUnfinished(kubeconfig: string): Promise<void> {
+  const unfinished = "owner=helm,name=paddock,status in (pending-install,pending-upgrade,pending-rollback)";
+  await kubectl(kubeconfig, ["-n", releaseNamespace, "delete", "secret", "--selector", unfinished, "--ignore-not-found"]);
+}
+
+function describePods(kubeconfig: string): Promise<string> {
+  return kubectl(kubeconfig, ["-n", releaseNamespace, "get", "pods,persistentvolumeclaims,events"]).catch((error: unknown) => String(error));
 }
 
 /** Pure: the chart's values for image references. Throws when one is missing. */

@@ -60,9 +60,15 @@ async function main(args: readonly string[]): Promise<void> {
   progress(`up. In this folder (${clusterDir}): export KUBECONFIG=${kubeconfigFile} PATH=${toolsDir}:$PATH`);
 }
 
+/** Pure: a message with those of its causes. */
+export function describeError(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  return error.cause === undefined ? error.message : `${error.message}\nbecause: ${describeError(error.cause)}`;
+}
+
 if (import.meta.main) {
   main(process.argv.slice(2)).catch((error: unknown) => {
-    console.error(error instanceof Error ? error.message : error);
+    console.error(describeError(error));
     process.exitCode = 1;
   });
 }

@@ -1,4 +1,7 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
+
+/** Where there is no /proc (kind on a Mac), a process is known by its number alone. */
+const hasProc = existsSync("/proc/self/stat");
 
 /** A process that cannot be mistaken for a later one with the same number. */
 export interface ProcessIdentity {
@@ -41,17 +44,19 @@ export function identityOf(pid: number): ProcessIdentity | undefined {
 /** The identity of this process. */
 export function ownIdentity(): ProcessIdentity {
   const identity = identityOf(process.pid);
-  if (!identity) throw new Error("/proc/self/stat cannot be read: mount /proc");
+  if (!identity) throw new Error("/proc/self/stat says nothing about this process");
   return identity;
 }
 
 /** Identifies one boot of the machine. */
 export function bootId(): string {
+  if (!hasProc) return "";
   return readFileSync("/proc/sys/kernel/random/boot_id", "utf8").trim();
 }
 
 function statOf(pid: number): ReturnType<typeof parseStat> {
   try {
+    if (!hasProc) return process.kill(pid, 0) ? { state: "R", startTicks: 0 } : undefined;
     return parseStat(readFileSync(`/proc/${pid}/stat`, "utf8"));
   } catch {
     return undefined;
