@@ -4,9 +4,11 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { promisify } from "node:util";
+import { GATEWAY_CA } from "@paddock/api/names";
 import { parseAllDocuments } from "yaml";
+import { KUBECONFIG, get } from "./kubectl.ts";
 
-// The chart as Helm renders it: what is installed, with which rights, and what its schema refuses.
+// The chart: what is installed, with which rights, what its schema refuses, and what an upgrade leaves alone.
 
 const root = join(import.meta.dirname, "../..");
 const bundled = join(root, ".cluster/bin/helm");
@@ -29,7 +31,6 @@ interface Rendered {
   readonly roleRef?: { readonly kind: string; readonly name: string };
   readonly subjects?: readonly Subject[];
   readonly spec?: { readonly template?: { readonly spec: PodSpec }; readonly volumeClaimTemplates?: readonly { readonly spec: unknown }[] };
-  readonly data?: unknown;
 }
 
 interface PodSpec {
@@ -128,10 +129,13 @@ test("every pod is more than restricted, with requests and limits", async () => 
   }
 });
 
-test("the certificate's ConfigMap has no data of the chart's, so that an upgrade leaves the gateway's alone", async () => {
-  const map = (await render()).find(({ kind, metadata }) => kind === "ConfigMap" && metadata.name === "paddock-gateway-ca");
-  assert.ok(map);
-  assert.equal(map.data, undefined);
+test("an upgrade leaves the certificate that the gateway has published", async () => {
+  const publishedCa = async () => (await get<{ data?: Record<string, string> }>("configmap", GATEWAY_CA.configMap, RELEASE_NAMESPACE))?.data?.[GATEWAY_CA.key];
+  const before = await publishedCa();
+  assert.match(before ?? "", /BEGIN CERTIFICATE/);
+  const args = ["upgrade", "paddock", join(root, "charts/paddock"), "--namespace", RELEASE_NAMESPACE, "--reuse-values", "--kubeconfig", KUBECONFIG];
+  await promisify(execFile)(HELM, args);
+  assert.equal(await publishedCa(), before);
 });
 
 async function gatewayOf(...sets: readonly string[]): Promise<{ readonly claims: readonly unknown[]; readonly volumes: readonly unknown[] | undefined }> {
