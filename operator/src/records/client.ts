@@ -48,7 +48,8 @@ export function createGatewayClient({ url, ca, onUntrusted, token }: GatewayClie
     const headers = {
       authorization: `Bearer ${await token(fresh)}`,
       accept: "application/json",
-      ...(text === undefined ? {} : { "content-type": "application/json", "content-length": String(Buffer.byteLength(text)) }),
+      ...(call.method === "GET" ? {} : { "content-length": String(Buffer.byteLength(text ?? "")) }),
+      ...(text === undefined ? {} : { "content-type": "application/json" }),
       ...call.headers,
     };
     const options = { method: call.method, headers, agent: from, ca: await ca() };
