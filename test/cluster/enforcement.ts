@@ -49,7 +49,8 @@ async function prove(kubeconfig: string, namespace: string, image: string): Prom
   const within = (args: readonly string[], input?: string): Promise<string> =>
     kubectl(kubeconfig, ["-n", namespace, ...args], { timeoutMs: 150_000, ...(input !== undefined && { input }) });
   const create = (object: unknown): Promise<string> => within(["create", "-f", "-"], JSON.stringify(object));
-  const awaitPod = (name: string): Promise<string> => within(["wait", "--for=condition=Ready", `pod/${name}`, "--timeout=120s"]);
+  const awaitPod = (name: string): Promise<string> => within(["wait", "--for=condition=Ready", `pod/${name}`, "--timeout=120s"])
+    .catch(async () => { throw new Error(`a pod of ${image} does not get ready:\n${await within(["get", "pods,events"])}`); });
   await create(buildPod("server", image, [serverProgram]));
   await awaitPod("server");
   await create(buildPod("client", image, [clientProgram, await within(["get", "pod", "server", "-o", "jsonpath={.status.podIP}"])]));

@@ -7,7 +7,7 @@ import { ensureImages, probeImage } from "./images.ts";
 test("without a registry, a cluster that is not ours gets a sentence with the commands", async () => {
   await assert.rejects(
     ensureImages(openExisting("/nowhere", undefined), [probeImage], silent),
-    /PADDOCK_IMAGE_REGISTRY[^]*docker build -t REGISTRY\/FOLDER\/probe:[0-9a-f]{12} -f Dockerfile \. && docker push/,
+    /PADDOCK_IMAGE_REGISTRY[^]*docker build -t REGISTRY\/FOLDER\/probe:[0-9a-f]{12} -f \S+\/Dockerfile \S+ && docker push/,
   );
 });
 

@@ -1,3 +1,4 @@
+import { join } from "node:path";
 import type { Progress } from "../progress.ts";
 import { kubeconfigFile, kubectl, publishForeignKubeconfig, unpublish } from "./checkout.ts";
 import type { ImageBuilder, TaggedImage } from "./images.ts";
@@ -40,13 +41,16 @@ function pushedByOwner(registry: string | undefined): ImageBuilder {
   };
 }
 
-/** Pure. */
-export function explainPush({ ref, dockerfile }: Pick<TaggedImage, "ref" | "dockerfile">): string {
+function explainPush(image: TaggedImage): string {
   return "images cannot be put into a cluster that was not made here: it must pull them. Set PADDOCK_IMAGE_REGISTRY to a registry " +
-    "and folder that it can pull from (as in registry.example/paddock), and push each image there, this one by:\n" +
-    `  docker build -t ${ref} -f ${dockerfile} . && docker push ${ref}`;
+    `and folder that it can pull from (as in registry.example/paddock), and push each image there, this one by:\n  ${pushCommand(image)}`;
+}
+
+/** Pure. */
+function pushCommand({ ref, context, dockerfile }: TaggedImage): string {
+  return `docker build -t ${ref} -f ${join(context, dockerfile)} ${context} && docker push ${ref}`;
 }
 
 function tellPulled(images: readonly TaggedImage[], progress: Progress): void {
-  for (const { ref, dockerfile } of images) progress(`the cluster has to pull ${ref} (of ${dockerfile})`);
+  for (const image of images) progress(`the cluster pulls ${image.ref}; unless it is there: ${pushCommand(image)}`);
 }

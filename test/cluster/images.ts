@@ -19,7 +19,7 @@ export interface ImageSource {
 }
 
 /** An image under its content's reference. */
-export interface TaggedImage { name: string; ref: string; extraTags: readonly string[]; dockerfile: string }
+export interface TaggedImage { name: string; ref: string; extraTags: readonly string[]; context: string; dockerfile: string }
 
 /** Builds images where the provider's cluster can be given them from. */
 export interface ImageBuilder {
@@ -28,8 +28,8 @@ export interface ImageBuilder {
   /** Says what `FROM node:24-slim` stands for, making it first if need be; it is part of every content key. */
   base(progress: Progress): Promise<string>;
   has(image: TaggedImage): Promise<boolean>;
-  /** `context` holds exactly the files that the Dockerfile copies. */
-  build(image: TaggedImage, context: string): Promise<void>;
+  /** `staged` is a copy of the context with exactly the files that the Dockerfile copies. */
+  build(image: TaggedImage, staged: string): Promise<void>;
 }
 
 /** Paddock's own images; the context of all is the root folder. Manifests name them by the release, like everywhere else. */
@@ -62,7 +62,7 @@ export async function ensureImages(provider: Provider, sources: readonly ImageSo
 async function ensureBuilt(builder: ImageBuilder, source: ImageSource, base: string, progress: Progress): Promise<TaggedImage> {
   const { name, context, dockerfile, extraTags = [] } = source;
   const files = contextFiles(context, dockerfile);
-  const image = { name, ref: `${builder.registry}/${name}:${contentKey(context, files, base)}`, extraTags, dockerfile };
+  const image = { name, ref: `${builder.registry}/${name}:${contentKey(context, files, base)}`, extraTags, context, dockerfile };
   if (await builder.has(image)) return image;
   const staged = mkdtempSync(join(tmpdir(), `paddock-${name}-`));
   try {

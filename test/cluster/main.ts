@@ -33,7 +33,8 @@ export async function upBare(progress: Progress): Promise<Provider> {
   const provider = await selectProvider();
   progress(`cluster: ${provider.name}`);
   await provider.up(progress);
-  await proveEnforcement(provider.kubeconfig, await probeReference(provider, progress), progress);
+  const images = await ensureImages(provider, [probeImage], progress);
+  await proveEnforcement(provider.kubeconfig, images.get(probeImage.name) ?? "", progress);
   return provider;
 }
 
@@ -41,13 +42,6 @@ export async function upBare(progress: Progress): Promise<Provider> {
 export async function down(progress: Progress): Promise<void> {
   const provider = await selectProvider();
   await provider.down(progress);
-}
-
-/** A cluster that pulls its images can pull this one from where everybody does. */
-async function probeReference(provider: Provider, progress: Progress): Promise<string> {
-  if (provider.name === "existing") return "docker.io/library/node:24-slim";
-  const images = await ensureImages(provider, [probeImage], progress);
-  return images.get(probeImage.name) ?? "";
 }
 
 async function main(args: readonly string[]): Promise<void> {
