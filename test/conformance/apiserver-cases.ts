@@ -17,9 +17,10 @@ export interface ApiTarget {
 
 type Writer = ReturnType<typeof createClusterWriter>;
 
-/** What writer and caches do at an API server; the same cases for the fake and for a real one. */
-export function apiServerCases(server: string, open: () => Promise<ApiTarget>): void {
-  const withWriter = (name: string, run: (context: { writer: Writer; target: ApiTarget; caches: Caches }) => Promise<void>): void => {
+type Case = (name: string, run: (context: { writer: Writer; target: ApiTarget; caches: Caches }) => Promise<void>) => void;
+
+function casesAt(server: string, open: () => Promise<ApiTarget>): Case {
+  return (name, run) => {
     test(`${server}: ${name}`, async (t) => {
       const target = await open();
       const caches = observeAll(target);
@@ -31,6 +32,11 @@ export function apiServerCases(server: string, open: () => Promise<ApiTarget>): 
       await run({ writer: createClusterWriter(target.client, caches.byPlural), target, caches });
     });
   };
+}
+
+/** What writer and caches do at an API server; the same cases for the fake and for a real one, also beside a running operator. */
+export function writerCases(server: string, open: () => Promise<ApiTarget>): void {
+  const withWriter = casesAt(server, open);
 
   withWriter("creating what is ours already is success, and the cache reaches it", async ({ writer, target, caches }) => {
     const owner = await makeOwner(target, "owner");
@@ -103,6 +109,12 @@ export function apiServerCases(server: string, open: () => Promise<ApiTarget>): 
     await until(async () => (await live(target, "Pod", "p")) === undefined);
     await writer.act({ verb: "delete", resource: "Pod", key, uid });
   });
+
+}
+
+/** Status, for a server without a running operator: that would write it too. */
+export function statusCases(server: string, open: () => Promise<ApiTarget>): void {
+  const withWriter = casesAt(server, open);
 
   withWriter("status is written whole: what is no longer said disappears", async ({ writer, target, caches }) => {
     const session = await makeSession(target, caches);

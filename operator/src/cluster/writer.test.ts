@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
-import { apiServerCases } from "../../../test/conformance/apiserver-cases.ts";
+import { type ApiTarget, statusCases, writerCases } from "../../../test/conformance/apiserver-cases.ts";
 import { startFakeApiServer } from "../../../test/fakes/apiserver.ts";
 import { classifyClusterError } from "./errors.ts";
 import { createApiClient } from "./http.ts";
@@ -18,7 +18,7 @@ async function open(t: TestContext) {
   return { server, client, seen };
 }
 
-apiServerCases("fake", async () => {
+async function openFake(): Promise<ApiTarget> {
   const server = await startFakeApiServer();
   const client = createApiClient({ url: server.url, tls: async () => ({}), authorization: async () => undefined });
   return {
@@ -29,7 +29,10 @@ apiServerCases("fake", async () => {
       return server.close();
     },
   };
-});
+}
+
+writerCases("fake", openFake);
+statusCases("fake", openFake);
 
 const ACCOUNT = { apiVersion: "v1", kind: "ServiceAccount", metadata: { name: "a", namespace: "team", labels: { "app.kubernetes.io/managed-by": "paddock" } } };
 

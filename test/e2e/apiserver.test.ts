@@ -1,12 +1,13 @@
 import { randomBytes } from "node:crypto";
 import { connectKubeconfig } from "../../operator/src/cluster/connect.ts";
 import { createApiClient } from "../../operator/src/cluster/http.ts";
-import { apiServerCases } from "./apiserver-cases.ts";
+import { writerCases } from "../conformance/apiserver-cases.ts";
+import { KUBECONFIG } from "./kubectl.ts";
 
-// The cases of the fake API server against a real one with Paddock's CRDs: node --test test/conformance/apiserver.ts (KUBECONFIG or the default context).
+// The cases of the fake API server against the real one.
 
-apiServerCases("real", async () => {
-  const client = createApiClient(await connectKubeconfig(undefined));
+writerCases("real", async () => {
+  const client = createApiClient(await connectKubeconfig(KUBECONFIG));
   const namespace = `paddock-conformance-${randomBytes(4).toString("hex")}`;
   await client.request({ verb: "create", resource: "namespaces", method: "POST", path: "/api/v1/namespaces", body: { metadata: { name: namespace } } });
   return {
