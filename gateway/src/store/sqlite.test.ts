@@ -1,0 +1,49 @@
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { DatabaseSync } from "node:sqlite";
+import { test } from "node:test";
+import { describeStore } from "./cases.ts";
+import { openSqliteStore } from "./sqlite.ts";
+
+const now = (): Date => new Date();
+
+function makeFolder(): string {
+  return mkdtempSync(join(tmpdir(), "paddock-store-"));
+}
+
+describeStore("SQLite", async () => {
+  const folder = makeFolder();
+  let store = openSqliteStore(folder, now);
+  return {
+    store,
+    reopen: async () => {
+      await store.close();
+      store = openSqliteStore(folder, now);
+      return store;
+    },
+    remove: async () => {
+      await store.close();
+      rmSync(folder, { recursive: true });
+    },
+  };
+});
+
+test("the file is readable by its owner only, and another store has another identity", async (context) => {
+  const folders = [makeFolder(), makeFolder()] as const;
+  context.after(() => folders.forEach((folder) => rmSync(folder, { recursive: true })));
+  const stores = folders.map((folder) => openSqliteStore(folder, now));
+  assert.notEqual(stores[0]?.incarnation, stores[1]?.incarnation);
+  for (const store of stores) await store.close();
+  assert.equal(statSync(join(folders[0], "paddock.db")).mode & 0o777, 0o600);
+});
+
+test("a file of a newer release is not opened", (context) => {
+  const folder = makeFolder();
+  context.after(() => rmSync(folder, { recursive: true }));
+  const db = new DatabaseSync(join(folder, "paddock.db"));
+  db.exec("PRAGMA user_version = 99");
+  db.close();
+  assert.throws(() => openSqliteStore(folder, now), /schema version 99 and this release knows 1/);
+});
