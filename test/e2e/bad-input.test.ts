@@ -1,8 +1,10 @@
 import { describe, it } from "node:test";
 import assert from "node:assert/strict";
 import { API_VERSION } from "@paddock/api/group";
-import { buildAgent, buildEnvironment, buildSession, openNamespace } from "./lab.ts";
-import { kubectl } from "./kubectl.ts";
+import type { Environment } from "@paddock/api/environment";
+import type { Condition } from "@paddock/api/object";
+import { buildAgent, buildEnvironment, buildSession, eventually, openNamespace } from "./lab.ts";
+import { get, kubectl } from "./kubectl.ts";
 
 // Every answer names the field, shows the value and says what to write; the right value then goes through without anything being restarted.
 
@@ -177,6 +179,15 @@ describe("a manifest with a fault", () => {
     assert.equal(code, 0, stderr);
   });
 
+  it("Environment: an endpoint in the cluster that no peer allows is told by the condition, and the fix is taken in", async () => {
+    await accepts(buildEnvironment("unreachable", { spec: { network: {} } }));
+    const refused = await readinessOf("unreachable", "InvalidReference");
+    assert.equal(refused.status, "False");
+    assertSays(refused.message, ["spec.models[default].baseURL", "scripted-model", "spec.network.inCluster"]);
+    await accepts(buildEnvironment("unreachable"));
+    assert.equal((await readinessOf("unreachable", "Available")).status, "True");
+  });
+
   it("text that is not UTF-8 is refused", async () => {
     const text = Buffer.from(JSON.stringify(buildSession("latin", "caf#")));
     text[text.lastIndexOf("#")] = 0xe9;
@@ -185,6 +196,14 @@ describe("a manifest with a fault", () => {
     assertSays(stderr, ["spec.prompt", "not UTF-8"]);
   });
 });
+
+/** The condition Ready of an Environment once it has the reason. */
+async function readinessOf(name: string, reason: string): Promise<Condition> {
+  return eventually(`Environment ${name} with reason ${reason}`, async () => {
+    const environment = await get<Environment>("environment", name, namespace);
+    return environment?.status?.conditions?.find((condition) => condition.type === "Ready" && condition.reason === reason);
+  });
+}
 
 async function refuses(object: object, says: readonly string[]): Promise<void> {
   const { code, stderr } = await kubectl(["apply", "-n", namespace, "-f", "-"], { input: JSON.stringify(object) });
