@@ -1,0 +1,34 @@
+// The sandbox: tool server on 8080 for the runner, forwarder on 127.0.0.1:3128 for programs.
+import { randomBytes } from "node:crypto";
+import { once } from "node:events";
+import { mkdirSync } from "node:fs";
+import { createBinding } from "./binding.ts";
+import { createCalls } from "./calls.ts";
+import { createEgressChannel } from "./channel.ts";
+import { readConfig } from "./config.ts";
+import { buildEnvironment, PROXY_PORT } from "./environment.ts";
+import { stackOf } from "./failure.ts";
+import { createForwarder } from "./forward.ts";
+import { openLog } from "./log.ts";
+import { createProcessTable, isOwnContainer } from "./processes.ts";
+import { createToolServer } from "./server.ts";
+
+const log = openLog((line) => process.stdout.write(line));
+
+process.on("uncaughtException", (error) => {
+  log("error", "uncaught exception", { stack: stackOf(error) });
+  process.exit(1);
+});
+// As process 1's only child nothing else ends it; its container takes every command with it.
+for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => process.exit(0));
+
+const config = readConfig();
+mkdirSync(config.home, { recursive: true });
+const prefix = `${randomBytes(9).toString("hex")}.`;
+const processes = createProcessTable(prefix, isOwnContainer());
+const calls = createCalls({ workspace: config.workspace, environment: buildEnvironment(config, PROXY_PORT), processes, prefix, log });
+const channel = createEgressChannel(log);
+const forwarder = createForwarder(channel).listen(PROXY_PORT, "127.0.0.1");
+const server = createToolServer({ workspace: config.workspace, binding: createBinding(), calls, channel, log }).listen(config.toolPort);
+await Promise.all([once(forwarder, "listening"), once(server, "listening")]);
+log("info", "ready", { port: config.toolPort, workspace: config.workspace });

@@ -1,0 +1,105 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { Socket } from "node:net";
+import type { Readable } from "node:stream";
+import type { ToolArguments } from "@paddock/api/policy/tools";
+import { codeOf, ToolFailure } from "../failure.ts";
+import { createTail } from "../output.ts";
+import { MARK_VARIABLE } from "../processes.ts";
+import { TimeUp } from "./tool.ts";
+import type { Outcome, ToolContext } from "./tool.ts";
+
+/** More processes at once than any build needs; a fork bomb is past it at the first look. */
+const MOST_PROCESSES = 512;
+const LOOK_EVERY_MS = 500;
+/** After the shell has ended: how long a silent pipe, and how long a busy one, is still read. */
+const QUIET_MS = 100;
+const DRAIN_MS = 1000;
+
+/**
+ * The command is an argument of its own, never part of a script. Output and errors share one pipe, so that they stay in order; it is a pipe of
+ * `cat` because what Node makes is a socket, which /dev/stdout and /dev/stderr cannot open.
+ */
+const SCRIPT = 'exec > >(exec cat) 2>&1; exec /bin/bash -c "$1"';
+
+/** How the shell ended; `undefined` when it could not be made to. */
+type Ending = { readonly code: number | null; readonly signal: NodeJS.Signals | null } | undefined;
+
+/** Runs a command in a session of its own and gives back the end of its output. What it left running in the background goes on after a normal end. */
+export async function bashTool({ command }: ToolArguments["bash"], context: ToolContext): Promise<Outcome> {
+  const { workspace, environment, processes, mark, signal } = context;
+  const shell = spawn("/bin/bash", ["-c", SCRIPT, "bash", command], {
+    cwd: workspace,
+    env: { [MARK_VARIABLE]: mark, ...environment },
+    detached: true,
+    stdio: ["ignore", "pipe", "ignore"],
+  });
+  const tail = createTail();
+  shell.stdout.on("data", tail.push).on("error", () => undefined);
+  const ended = new Promise<Ending>((resolve) => shell.once("exit", (code, by) => { resolve({ code, signal: by }); }));
+  const pid = await started(shell);
+  processes.adopt(mark, pid);
+  void ended.then(() => { processes.release(pid); });
+
+  const stopped = await stopReason({ ended, signal, count: () => processes.of(mark).length });
+  // Waits for the shell only if it can end: a process that no signal ends must not hold the answer.
+  const ending = stopped === undefined || (await processes.stop(mark)) ? await ended : undefined;
+  await drained(shell.stdout);
+  shell.stdout.off("data", tail.push).resume(); // a background process that still writes must not be stopped by a full or closed pipe
+  if (shell.stdout instanceof Socket) shell.stdout.unref();
+  return describe(tail.cut(), ending, stopped);
+}
+
+async function started(shell: ReturnType<typeof spawn>): Promise<number> {
+  if (shell.pid !== undefined) return shell.pid;
+  const [error] = (await once(shell, "error")) as [unknown];
+  const code = codeOf(error) ?? String(error);
+  throw new ToolFailure(code === "E2BIG" ? "the command is too long; write it to a file first" : `bash could not be started: ${code}`);
+}
+
+/** Waits for the end of the shell, or for a reason to stop it. */
+async function stopReason({ ended, signal, count }: { ended: Promise<Ending>; signal: AbortSignal; count: () => number }): Promise<Error | undefined> {
+  let look: NodeJS.Timeout | undefined;
+  let onAbort: (() => void) | undefined;
+  const reason = new Promise<Error>((resolve) => {
+    onAbort = () => { resolve(signal.reason as Error); };
+    if (signal.aborted) onAbort();
+    signal.addEventListener("abort", onAbort, { once: true });
+    look = setInterval(() => {
+      if (count() > MOST_PROCESSES) resolve(new Error(`more than ${MOST_PROCESSES} processes at once`));
+    }, LOOK_EVERY_MS);
+  });
+  try {
+    return await Promise.race([ended.then(() => undefined), reason]);
+  } finally {
+    clearInterval(look);
+    if (onAbort) signal.removeEventListener("abort", onAbort);
+  }
+}
+
+/** Until all writers have closed the pipe; a background process may hold it, and then until it is quiet. */
+async function drained(output: Readable): Promise<void> {
+  if (output.readableEnded || output.destroyed) return;
+  await new Promise<void>((resolve) => {
+    const done = (): void => {
+      clearTimeout(quiet);
+      clearTimeout(limit);
+      resolve();
+    };
+    const quiet = setTimeout(done, QUIET_MS);
+    const limit = setTimeout(done, DRAIN_MS);
+    output.on("data", () => { quiet.refresh(); }).once("close", done);
+  });
+}
+
+function describe({ content, bytes, truncated }: { content: string; bytes: number; truncated: boolean }, ending: Ending, stopped: Error | undefined): Outcome {
+  const text = content === "" || content.endsWith("\n") ? content : `${content}\n`;
+  const status = stopped instanceof TimeUp ? "timeout" : stopped === undefined && ending?.code === 0 ? "ok" : "error";
+  return { status, content: `${text}[${closingOf(ending, stopped)}]`, bytes, truncated };
+}
+
+function closingOf(ending: Ending, stopped: Error | undefined): string {
+  if (stopped !== undefined) return `stopped: ${stopped.message}${ending === undefined ? "; a process could not be killed" : ""}`;
+  if (ending?.signal === "SIGKILL") return "killed by SIGKILL: by itself, or the sandbox's memory was full";
+  return ending?.signal ? `killed by ${ending.signal}` : `exit code ${ending?.code ?? "unknown"}`;
+}
