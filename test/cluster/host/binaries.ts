@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { cpSync, existsSync, globSync, mkdirSync, mkdtempSync, readFileSync, readdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { findProgram, run } from "../command.ts";
 import { withLock } from "../lock.ts";
@@ -72,6 +72,7 @@ export async function buildUnit(name: Unit["name"], progress: Progress): Promise
   const target = join(cache, `${name}-${unitKey(unit, moduleFiles(moduleDir), await run(["go", "version"], { cwd: moduleDir }))}`);
   if (existsSync(target)) return target;
   await withLock(join(cache, `${name}.lock`), progress, async () => {
+    for (const rest of globSync(`${name}-*.building-*`, { cwd: cache })) rmSync(join(cache, rest), { recursive: true }); // of builds that were killed
     if (!existsSync(target)) await progress.during(`go build ${name} (minutes, once per version)`, () => buildInto(unit, moduleDir, target));
   });
   return target;

@@ -64,10 +64,13 @@ async function removeRunning(text: string, progress: Progress): Promise<void> {
   else progress("nothing is up");
 }
 
-/** Changes whenever this folder or a program does, and so replaces a cluster that an older checkout has started. */
+/** Files here that decide nothing about a cluster that runs already. */
+const immaterial = /^(base-image|binaries|buildah|image-import|packages)\.ts$|\.test\.ts$/;
+
+/** Changes whenever a program or what starts it does, and so replaces a cluster that another version of the project has started. */
 function clusterVersion(binaries: Binaries): string {
   const names = readdirSync(import.meta.dirname, { recursive: true, encoding: "utf8" });
-  const files = names.filter((name) => /\.(ts|yaml|toml|conflist)$/.test(name) && !name.endsWith(".test.ts")).sort();
+  const files = ["../sink.ts", ...names.filter((name) => /\.(ts|yaml|toml|conflist)$/.test(name) && !immaterial.test(name)).sort()];
   const hash = createHash("sha256").update(JSON.stringify(binaries));
   for (const name of files) hash.update(`\0${name}\0`).update(readFileSync(join(import.meta.dirname, name)));
   return hash.digest("hex");
