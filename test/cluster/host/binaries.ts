@@ -91,7 +91,7 @@ async function buildInto(unit: Unit, moduleDir: string, target: string): Promise
 
 async function goBuild(build: Build, moduleDir: string, target: string): Promise<void> {
   await run(
-    ["go", "build", "-trimpath", "-tags", build.tags, "-ldflags", build.ldflags, "-o", `${target}/`, ...build.packages],
+    ["go", "build", "-trimpath", "-buildvcs=false", "-tags", build.tags, "-ldflags", build.ldflags, "-o", `${target}/`, ...build.packages],
     { cwd: moduleDir, env: { CGO_ENABLED: build.cgo }, timeoutMs: 3_600_000 },
   );
 }
