@@ -27,6 +27,8 @@ export interface FakeApiServer {
   connections(): number;
   /** Tells all connections to go away, as an API server does now and then. */
   goaway(): void;
+  /** Breaks all connections without a word. */
+  drop(): void;
   close(): Promise<void>;
 }
 
@@ -164,6 +166,9 @@ export async function startFakeApiServer(): Promise<FakeApiServer> {
     connections: () => connections,
     goaway: () => {
       for (const session of sessions) session.goaway();
+    },
+    drop: () => {
+      for (const session of sessions) session.destroy();
     },
     close: () => {
       for (const session of sessions) session.destroy();

@@ -54,11 +54,13 @@ interface Answer {
 
 export function createApiClient(connection: Connection, { onRequest = () => undefined, inFlight = 64, lane = LANE_OPTIONS }: ApiClientOptions = {}): ApiClient {
   const requests = createLane(connection, lane);
-  const watches = createLane(connection, lane);
+  const watches = createLanes(() => createLane(connection, lane));
   const slots = createSlots(inFlight);
 
   const headersOf = async (fresh: boolean): Promise<Record<string, string>> => {
-    const authorization = await connection.authorization(fresh);
+    const authorization = await connection.authorization(fresh).catch((error: unknown) => {
+      throw new ConnectionError(`cannot read our token for the API server: ${String(error)}`, false, error);
+    });
     return { "user-agent": USER_AGENT, accept: "application/json", ...(authorization === undefined ? {} : { authorization }) };
   };
 
@@ -100,7 +102,7 @@ export function createApiClient(connection: Connection, { onRequest = () => unde
       return text === "" ? undefined : (JSON.parse(text) as unknown);
     },
     watch: async (resource, path) => {
-      const { status, stream } = await counted({ verb: "watch", resource }, async () => openStream(watches, path, await headersOf(false)));
+      const { status, stream } = await counted({ verb: "watch", resource }, async () => openWatch(watches.pick(), path, await headersOf(false)));
       if (status === 200) return stream;
       throw new ApiError(status, `watch ${pathOnly(path)}`, await textOf(stream, REQUEST_TIMEOUT_MS));
     },
@@ -164,9 +166,50 @@ function textOf(stream: ClientHttp2Stream, timeoutMs: number): Promise<string> {
   });
 }
 
-async function openStream(lane: Lane, path: string, headers: Record<string, string>): Promise<{ status: number; stream: ClientHttp2Stream }> {
+/** A lane and how many watches it carries. */
+interface WatchLane {
+  readonly lane: Lane;
+  watches: number;
+}
+
+// The API server takes 250 streams on a connection (100 behind some proxies); what is beyond waits without a word.
+const WATCHES_PER_LANE = 64;
+
+/** As many connections as the watches need, the first with room first. */
+function createLanes(create: () => Lane): { pick(): WatchLane; close(): void } {
+  const lanes: WatchLane[] = [];
+  return {
+    pick: () => {
+      const free = lanes.find(({ watches }) => watches < WATCHES_PER_LANE);
+      if (free !== undefined) return free;
+      const added: WatchLane = { lane: create(), watches: 0 };
+      lanes.push(added);
+      return added;
+    },
+    close: () => {
+      for (const { lane } of lanes) lane.close();
+    },
+  };
+}
+
+async function openWatch(on: WatchLane, path: string, headers: Record<string, string>): Promise<{ status: number; stream: ClientHttp2Stream }> {
+  on.watches += 1;
+  const stream = await beginWatch(on.lane, path, headers).catch((error: unknown) => {
+    on.watches -= 1;
+    throw error;
+  });
+  stream.once("close", () => {
+    on.watches -= 1;
+  });
+  return statusOf(stream, path);
+}
+
+async function beginWatch(lane: Lane, path: string, headers: Record<string, string>): Promise<ClientHttp2Stream> {
   const session = await lane.session();
-  const stream = begin(session, { verb: "watch", resource: "", method: "GET", path }, headers);
+  return begin(session, { verb: "watch", resource: "", method: "GET", path }, headers);
+}
+
+function statusOf(stream: ClientHttp2Stream, path: string): Promise<{ status: number; stream: ClientHttp2Stream }> {
   return new Promise((resolve, reject) => {
     const fail = (error?: Error): void => {
       clearTimeout(timer);

@@ -156,3 +156,28 @@ test("a connection that is told to go away is replaced", async (t) => {
   for (let count = 0; count < 20; count += 1) await read();
   assert.equal(server.connections(), 2);
 });
+
+test("a broken connection is made anew and the watch goes on from its last version", async (t) => {
+  const { server, observation } = await open(t);
+  observation.start();
+  await until(() => server.watches() === 1);
+  make(server, "a");
+  await until(() => names(observation).join() === "a");
+  const requests = server.requests.length;
+  server.drop();
+  make(server, "b");
+  await until(() => names(observation).join() === "a,b");
+  assert.equal(server.requests.length, requests + 1);
+});
+
+test("more watches than a connection carries get another one", async (t) => {
+  const server = await startFakeApiServer();
+  const client = createApiClient(plain(server.url));
+  t.after(async () => {
+    client.close();
+    await server.close();
+  });
+  for (let count = 0; count < 65; count += 1) await client.watch("pods", "/api/v1/pods?watch=1&resourceVersion=100");
+  assert.equal(server.watches(), 65);
+  assert.equal(server.connections(), 2);
+});

@@ -9,7 +9,7 @@ export interface Feed<T> {
   isSynced(): boolean;
   /** Called with the new value and, when a value is replaced or removed, with the old one too. */
   onChange(listener: (value: T) => void): void;
-  /** Called each time the initial list becomes complete. */
+  /** Called each time a list becomes complete, the initial one and those of later connections. */
   onSynced(listener: () => void): void;
 }
 

@@ -43,16 +43,25 @@ export function createGatewayClient({ url, ca, onUntrusted, token }: GatewayClie
   const agent = new Agent({ keepAlive: true, maxSockets: MAX_SOCKETS });
   const streams = new Agent({ keepAlive: false });
 
+  const prepare = async (fresh: boolean): Promise<{ authorization: string; ca: string }> => {
+    try {
+      return { authorization: `Bearer ${await token(fresh)}`, ca: await ca() };
+    } catch (error) {
+      throw new GatewayConnectionError(`cannot call the gateway ${url}: ${error instanceof Error ? error.message : String(error)}`, error);
+    }
+  };
+
   const send = async (call: Call, fresh: boolean, from: http.Agent): Promise<http.IncomingMessage> => {
+    const { authorization, ca: pem } = await prepare(fresh);
     const text = call.body === undefined ? undefined : JSON.stringify(call.body);
     const headers = {
-      authorization: `Bearer ${await token(fresh)}`,
+      authorization,
       accept: "application/json",
       ...(call.method === "GET" ? {} : { "content-length": String(Buffer.byteLength(text ?? "")) }),
       ...(text === undefined ? {} : { "content-type": "application/json" }),
       ...call.headers,
     };
-    const options = { method: call.method, headers, agent: from, ca: await ca() };
+    const options = { method: call.method, headers, agent: from, ca: pem };
     return new Promise((resolve, reject) => {
       const outgoing = request(new URL(call.path, url), options, (answer) => {
         clearTimeout(timer);
@@ -69,9 +78,7 @@ export function createGatewayClient({ url, ca, onUntrusted, token }: GatewayClie
   };
 
   const open = async (call: Call, from: http.Agent): Promise<http.IncomingMessage> => {
-    const answer = await send(call, false, from).catch((error: unknown) => {
-      throw error instanceof GatewayConnectionError ? error : new GatewayConnectionError(`${call.method} ${call.path} at the gateway: ${String(error)}`, error);
-    });
+    const answer = await send(call, false, from);
     if (answer.statusCode !== 401) return answer;
     answer.resume();
     return send(call, true, from);

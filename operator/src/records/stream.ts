@@ -103,11 +103,13 @@ function createTaker(store: Store<RecordView>): Taker {
     if (view !== undefined && collecting === undefined) store.remove({ namespace: view.namespace, name: uid });
   };
   const finishList = (): void => {
-    if (collecting === undefined) return;
-    const views = [...collecting.values()];
-    collecting = undefined;
-    store.replace(views, () => true);
-    if (!store.isSynced()) store.markSynced();
+    if (collecting !== undefined) {
+      const views = [...collecting.values()];
+      collecting = undefined;
+      store.replace(views, () => true);
+    }
+    // Also after each reconnection: what failed while the gateway was away is to be tried again now, not when its back-off ends.
+    store.markSynced();
   };
 
   return {
