@@ -23,6 +23,15 @@ test("many wakes of one key before it runs make one pass", async () => {
   assert.deepEqual(seen, ["a"]);
 });
 
+test("what wakes a key several times in one go makes one pass, also while passes run", async () => {
+  const seen: string[] = [];
+  const queue = createQueue({ workers: 2, work: async (key) => (seen.push(key), OK) });
+  queue.start();
+  for (let count = 0; count < 5; count += 1) queue.wake("a");
+  await queue.idle();
+  assert.deepEqual(seen, ["a"]);
+});
+
 test("a key woken while it is worked on gets one more pass, never two at once", async () => {
   const door = gate();
   const queue = createQueue({ workers: 4, work: door.pass });

@@ -45,6 +45,7 @@ export function createQueue({ work, workers, backoff = QUEUE_BACKOFF, random = M
   const failures = new Map<string, number>();
   let idlers: (() => void)[] = [];
   let state: "new" | "started" | "stopped" = "new";
+  let isPumpDue = false;
 
   const clearTimer = (key: string): void => {
     const pending = timers.get(key);
@@ -59,7 +60,7 @@ export function createQueue({ work, workers, backoff = QUEUE_BACKOFF, random = M
     clearTimer(key);
     if (running.has(key)) wokenWhileRunning.add(key);
     else ready.add(key);
-    pump();
+    pumpSoon();
   };
 
   const wakeAfter = (key: string, delayMs: number): void => {
@@ -90,14 +91,23 @@ export function createQueue({ work, workers, backoff = QUEUE_BACKOFF, random = M
     for (const resolve of resolvers) resolve();
   };
 
+  // A microtask later: a wake must never run a pass inside its caller, and what a watch brings at once makes one pass.
+  const pumpSoon = (): void => {
+    if (isPumpDue) return;
+    isPumpDue = true;
+    queueMicrotask(() => {
+      isPumpDue = false;
+      pump();
+    });
+  };
+
   const pump = (): void => {
     if (state !== "started") return;
     for (const key of ready) {
       if (running.size >= workers) return;
       ready.delete(key);
       running.add(key);
-      // A microtask later: a wake must never run a pass inside its caller, which may be a watch handler.
-      void Promise.resolve(key).then(work).then((verdict) => settle(key, verdict));
+      void work(key).then((verdict) => settle(key, verdict));
     }
   };
 
@@ -107,7 +117,7 @@ export function createQueue({ work, workers, backoff = QUEUE_BACKOFF, random = M
     wake, wakeAfter, idle,
     start: () => {
       if (state === "new") state = "started";
-      pump();
+      pumpSoon();
     },
     stop: () => {
       state = "stopped";
