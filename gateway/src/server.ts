@@ -2,7 +2,7 @@ import { createServer } from "node:https";
 import type { Server } from "node:https";
 import { createAdaptorServer } from "@hono/node-server";
 import { buildApp } from "./api/app.ts";
-import type { StreamTimes } from "./api/ports.ts";
+import type { Times } from "./api/ports.ts";
 import { connectApiServer } from "./auth/api-server.ts";
 import type { ApiServerOptions } from "./auth/api-server.ts";
 import { createReviewer } from "./auth/review.ts";
@@ -18,7 +18,7 @@ import { publishCertificate } from "./tls/publish.ts";
 const STOP_PATIENCE_MS = 5000;
 const RENEWAL_CHECK_MS = 3_600_000;
 
-export const STREAM_TIMES: StreamTimes = { keepAliveMs: 15_000, writeTimeoutMs: 30_000, coalesceMs: 5000, recheckMs: 60_000 };
+export const TIMES: Times = { keepAliveMs: 15_000, writeTimeoutMs: 30_000, coalesceMs: 5000, recheckMs: 60_000, reviewMs: 60_000 };
 
 export interface GatewayOptions {
   /** Folder of the store's file. */
@@ -36,7 +36,7 @@ export interface GatewayOptions {
   readonly namespace: string;
   readonly logger: Logger;
   readonly metrics: Metrics;
-  readonly times?: StreamTimes;
+  readonly times?: Times;
 }
 
 export interface Gateway {
@@ -51,7 +51,7 @@ export interface Gateway {
 
 /** A running gateway. Rejects when the store cannot be opened or the port cannot be had. */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
-  const { logger, metrics, names, operatorUser, times = STREAM_TIMES } = options;
+  const { logger, metrics, names, operatorUser, times = TIMES } = options;
   const now = (): Date => new Date();
   const store = openSqliteStore(options.dataDir, now);
   const authority = parseAuthority(await store.secret("ca", () => makeAuthority(now())));
@@ -63,7 +63,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     store,
     writer: openLogWriter({ store, now, count: metrics.appended }),
     followers,
-    reviewer: createReviewer({ api, count: metrics.reviewed, report: (error) => logger.warn({ err: error }, "the API server could not be asked") }),
+    reviewer: createReviewer({ api, acceptedMs: times.reviewMs, count: metrics.reviewed, report: (error) => logger.warn({ err: error }, "the API server could not be asked") }),
     operatorUser,
     metrics,
     logger,

@@ -1,9 +1,9 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { STREAM_TIMES, startGateway } from "../../gateway/src/server.ts";
+import { TIMES, startGateway } from "../../gateway/src/server.ts";
 import type { Gateway } from "../../gateway/src/server.ts";
-import type { StreamTimes } from "../../gateway/src/api/ports.ts";
+import type { Times } from "../../gateway/src/api/ports.ts";
 import { createLogger } from "../../gateway/src/telemetry/logger.ts";
 import { createMetrics } from "../../gateway/src/telemetry/metrics.ts";
 import type { Metrics } from "../../gateway/src/telemetry/metrics.ts";
@@ -23,7 +23,7 @@ export interface LocalGateway {
 }
 
 /** Starts both on free ports of loopback, with an empty store in a folder that `close` removes. `times` are milliseconds. */
-export async function startLocalGateway(times: Partial<StreamTimes> = {}): Promise<LocalGateway> {
+export async function startLocalGateway(times: Partial<Times> = {}): Promise<LocalGateway> {
   const reviews = await startReviews();
   const dataDir = await mkdtemp(join(tmpdir(), "paddock-gateway-"));
   const metrics = createMetrics();
@@ -38,7 +38,7 @@ export async function startLocalGateway(times: Partial<StreamTimes> = {}): Promi
       namespace: "paddock-system",
       logger: createLogger("silent"),
       metrics,
-      times: { ...STREAM_TIMES, ...times },
+      times: { ...TIMES, ...times },
     });
   let gateway = await start(0);
   const { port, ca } = gateway;

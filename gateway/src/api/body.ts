@@ -1,5 +1,4 @@
 import type { Context } from "hono";
-import { bodyLimit } from "hono/body-limit";
 import { z } from "zod";
 import { parseNewEvent } from "@paddock/api/log/events";
 import type { NewEvent } from "@paddock/api/log/events";
@@ -9,22 +8,30 @@ import { ProblemError } from "./problem.ts";
 const MAX_DEPTH = 64;
 const MAX_EVENTS = 256;
 
-/** Refuses request bodies over `bytes`. */
-export function limitBody(bytes: number): ReturnType<typeof bodyLimit> {
-  return bodyLimit({
-    maxSize: bytes,
-    onError: () => {
-      throw new ProblemError("too-large", `the request's body exceeds ${bytes} bytes: send less at once`);
-    },
-  });
+/** What is read of a request's body: by this schema, at most so many bytes. */
+export interface BodyShape<T> {
+  readonly schema: z.ZodType<T>;
+  readonly maxBytes: number;
 }
 
-/** The request's JSON body by a schema. Throws ProblemError that names the faulty fields. */
-export async function readBody<T>(context: Context, schema: z.ZodType<T>): Promise<T> {
-  const value = parseJson(await context.req.text());
+/** The request's JSON body. Throws ProblemError that names the faulty fields, or the limit. */
+export async function readBody<T>(context: Context, { schema, maxBytes }: BodyShape<T>): Promise<T> {
+  const value = parseJson(await readText(context.req.raw, maxBytes));
   const parsed = schema.safeParse(value);
   if (!parsed.success) throw new ProblemError("malformed", `the request's body is not as documented: ${z.prettifyError(parsed.error)}`);
   return parsed.data;
+}
+
+async function readText({ body }: Request, maxBytes: number): Promise<string> {
+  const chunks: Uint8Array[] = [];
+  let bytes = 0;
+  const stream: AsyncIterable<Uint8Array> | [] = body ?? [];
+  for await (const chunk of stream) {
+    bytes += chunk.length;
+    if (bytes > maxBytes) throw new ProblemError("too-large", `the request's body exceeds ${maxBytes} bytes: send less at once`, { refusal: "final" });
+    chunks.push(chunk);
+  }
+  return Buffer.concat(chunks).toString("utf8");
 }
 
 /** Events of a request, each checked against its type's schema. Throws ProblemError. */

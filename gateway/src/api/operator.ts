@@ -7,7 +7,7 @@ import type { OperatorAppendReply } from "@paddock/api/wire/records";
 import { buildView } from "../log/view.ts";
 import { watchRecords } from "../log/watch.ts";
 import type { RecordNews } from "../log/watch.ts";
-import { limitBody, parseEvents, readBody } from "./body.ts";
+import { parseEvents, readBody } from "./body.ts";
 import type { ApiEnv, ApiPorts } from "./ports.ts";
 import { ProblemError } from "./problem.ts";
 import { openEventStream } from "./stream.ts";
@@ -19,7 +19,7 @@ const appendSchema = z.object({ events: z.array(z.unknown()) });
 /** What the operator asks; see wire/records.ts. */
 export function operatorRoutes(ports: ApiPorts): Hono<ApiEnv> {
   const app = new Hono<ApiEnv>();
-  for (const path of ["/records/*", "/pods/*"]) app.use(path, requireOperator, limitBody(MAX_BODY_BYTES));
+  for (const path of ["/records/*", "/pods/*"]) app.use(path, requireOperator);
   app.get("/records", (context) => streamRecords(ports, context));
   app.put("/records/:uid", (context) => putRecord(ports, context, context.req.param("uid")));
   app.post("/records/:uid/events", (context) => appendEvents(ports, context, context.req.param("uid")));
@@ -36,7 +36,7 @@ async function requireOperator(context: Context<ApiEnv>, next: Next): Promise<vo
 }
 
 async function putRecord({ writer }: ApiPorts, context: Context<ApiEnv>, uid: string): Promise<Response> {
-  const request = await readBody(context, recordRequestSchema);
+  const request = await readBody(context, { schema: recordRequestSchema, maxBytes: MAX_BODY_BYTES });
   if (request.bundle.session.uid !== uid) throw new ProblemError("malformed", `the path names session ${uid} and the bundle ${request.bundle.session.uid}`);
   const made = await writer.create(request);
   if (made.kind === "refuse") throw new ProblemError(made.problem, made.detail, { refusal: made.refusal });
@@ -46,7 +46,7 @@ async function putRecord({ writer }: ApiPorts, context: Context<ApiEnv>, uid: st
 }
 
 async function appendEvents({ writer }: ApiPorts, context: Context<ApiEnv>, uid: string): Promise<Response> {
-  const { events } = await readBody(context, appendSchema);
+  const { events } = await readBody(context, { schema: appendSchema, maxBytes: MAX_BODY_BYTES });
   const appended = await writer.appendByOperator(uid, parseEvents(events));
   if (appended === undefined) throw unknownRecord(uid);
   if (appended.kind === "refuse") throw new ProblemError(appended.problem, appended.detail, { refusal: appended.refusal });
@@ -62,7 +62,7 @@ async function acknowledge({ store }: ApiPorts, context: Context<ApiEnv>, uid: s
 }
 
 async function register({ store, followers, now }: ApiPorts, context: Context<ApiEnv>, podUid: string): Promise<Response> {
-  const registration = await readBody(context, podRegistrationSchema);
+  const registration = await readBody(context, { schema: podRegistrationSchema, maxBytes: MAX_BODY_BYTES });
   const outcome = await store.register({ ...registration, podUid }, now().toISOString());
   if (outcome === "unknown-session") throw unknownRecord(registration.sessionUid);
   if (outcome === "conflict") throw new ProblemError("conflict", `pod ${podUid} is registered for something else already: a pod serves one session in its life`);

@@ -8,8 +8,8 @@ import type { Store } from "../store/store.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 
-/** Waiting times of streams, in milliseconds. */
-export interface StreamTimes {
+/** Waiting times, in milliseconds. */
+export interface Times {
   /** A comment after this long without a message. */
   readonly keepAliveMs: number;
   /** A reader that takes nothing for this long is cut. */
@@ -18,6 +18,8 @@ export interface StreamTimes {
   readonly coalesceMs: number;
   /** A person's right to read is checked again this often. */
   readonly recheckMs: number;
+  /** What the API server accepted is believed this long without asking again. */
+  readonly reviewMs: number;
 }
 
 /** What the routes work with. */
@@ -29,7 +31,7 @@ export interface ApiPorts {
   readonly operatorUser: string;
   readonly metrics: Metrics;
   readonly logger: Logger;
-  readonly times: StreamTimes;
+  readonly times: Times;
   /** Aborts when the server stops. */
   readonly shutdown: AbortSignal;
   now(): Date;

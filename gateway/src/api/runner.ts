@@ -8,7 +8,7 @@ import type { Caller } from "../auth/roles.ts";
 import { followLog } from "../log/follow.ts";
 import { redactText } from "../log/redaction.ts";
 import type { Registration, StoredRecord } from "../store/store.ts";
-import { limitBody, parseEvents, readBody } from "./body.ts";
+import { parseEvents, readBody } from "./body.ts";
 import type { ApiEnv, ApiPorts } from "./ports.ts";
 import { ProblemError } from "./problem.ts";
 import { openEventStream } from "./stream.ts";
@@ -44,21 +44,21 @@ export function runnerRoutes(ports: ApiPorts): Hono<ApiEnv> {
       });
     return RESPONSE_ALREADY_SENT;
   });
-  app.post("/events", limitBody(MAX_APPEND_BYTES), async (context) => {
+  app.post("/events", async (context) => {
     const runner = runnerOf(context);
     const record = await requireRecord(ports, runner, await ports.store.registration(runner.podUid));
-    const { epoch, batch, events } = await readBody(context, appendSchema);
+    const { epoch, batch, events } = await readBody(context, { schema: appendSchema, maxBytes: MAX_APPEND_BYTES });
     const appended = await ports.writer.appendByRunner(record.uid, runner.podUid, { epoch, batch, events: parseEvents(events) });
     if (appended === undefined) throw new ProblemError("not-found", `the record of session ${record.uid} is gone`);
     if (appended.kind === "refuse") throw new ProblemError(appended.problem, appended.detail, { refusal: appended.refusal });
     const reply: AppendReply = { events: appended.events };
     return context.json(reply);
   });
-  app.post("/deltas", limitBody(MAX_DELTA_BYTES), async (context) => {
+  app.post("/deltas", async (context) => {
     const runner = runnerOf(context);
     const record = await requireRecord(ports, runner, await ports.store.registration(runner.podUid));
     requireNewest(record, runner);
-    const delta = await readBody(context, deltaSchema);
+    const delta = await readBody(context, { schema: deltaSchema, maxBytes: MAX_DELTA_BYTES });
     const { request, lastSeq } = record.state;
     // A delta that comes after its answer was stored would only confuse.
     const isOpen = request?.turn === delta.turn && request.attempt === delta.attempt;

@@ -5,7 +5,6 @@ import { GATEWAY_AUDIENCE } from "@paddock/api/names";
 import type { ApiServer } from "./api-server.ts";
 import { createExpiringCache } from "./cache.ts";
 
-const ACCEPTED_MS = 60_000;
 const REJECTED_MS = 5_000;
 const KEPT_ANSWERS = 10_000;
 
@@ -23,7 +22,7 @@ export interface Identity {
 export type Reviewed = { readonly kind: "identity"; readonly identity: Identity } | { readonly kind: "rejected" } | { readonly kind: "unavailable" };
 
 export interface Reviewer {
-  /** Whose token this is; answers are kept for at most 60 s. Never throws. */
+  /** Whose token this is. Never throws. */
   reviewToken(token: string): Promise<Reviewed>;
   /** May they read the events of this session? Asked as themselves. Never throws. */
   reviewReading(identity: Identity, namespace: string, name: string): Promise<"allowed" | "denied" | "unavailable">;
@@ -31,7 +30,9 @@ export interface Reviewer {
 
 export interface ReviewerPorts {
   readonly api: Pick<ApiServer, "send">;
-  count(result: "accepted" | "rejected" | "failed"): void;
+  /** How long what was accepted is believed, in milliseconds. */
+  readonly acceptedMs: number;
+  count(result: Reviewed["kind"]): void;
   /** Told why the API server could not be asked. */
   report(error: unknown): void;
 }
@@ -50,25 +51,21 @@ const accessReview = z.object({ status: z.object({ allowed: z.boolean() }) });
 
 export function createReviewer(ports: ReviewerPorts): Reviewer {
   const tokens = createExpiringCache<Reviewed>(KEPT_ANSWERS);
+  const keptMs = { identity: ports.acceptedMs, allowed: ports.acceptedMs, rejected: REJECTED_MS, denied: REJECTED_MS, unavailable: 0 } as const;
   const accesses = createExpiringCache<"allowed" | "denied" | "unavailable">(KEPT_ANSWERS);
   return {
     reviewToken: (token) =>
       tokens.get(keyOf(token), async () => {
         const reviewed = await askToken(ports, token);
-        ports.count(reviewed.kind === "identity" ? "accepted" : reviewed.kind === "rejected" ? "rejected" : "failed");
-        return { value: reviewed, keepMs: keepMs(reviewed.kind === "identity", reviewed.kind === "unavailable") };
+        ports.count(reviewed.kind);
+        return { value: reviewed, keepMs: keptMs[reviewed.kind] };
       }),
     reviewReading: (identity, namespace, name) =>
       accesses.get(keyOf(JSON.stringify([identity, namespace, name])), async () => {
         const value = await askReading(ports, identity, { namespace, name });
-        return { value, keepMs: keepMs(value === "allowed", value === "unavailable") };
+        return { value, keepMs: keptMs[value] };
       }),
   };
-}
-
-function keepMs(accepted: boolean, failed: boolean): number {
-  if (failed) return 0;
-  return accepted ? ACCEPTED_MS : REJECTED_MS;
 }
 
 /** Caches hold digests, not tokens. */

@@ -52,13 +52,15 @@ function ask(state: SessionState, appended: NewEvent, { who = {}, bundle: frozen
   return admit(state, frozen, appended, { who: appender, now });
 }
 
-function accepts(name: string, state: SessionState, appended: NewEvent, asked: Asked = {}): void {
+type Row = readonly [state: SessionState, appended: NewEvent, asked?: Asked];
+
+function accepts(name: string, ...[state, appended, asked]: Row): void {
   test(`accepts ${name}`, () => {
     assert.deepEqual(ask(state, appended, asked), { kind: "accept", event: appended });
   });
 }
 
-function refuses(name: string, expected: readonly [ProblemType, "final" | "wait"], state: SessionState, appended: NewEvent, asked: Asked = {}): void {
+function refuses(name: string, expected: readonly [ProblemType, "final" | "wait"], ...[state, appended, asked]: Row): void {
   test(`refuses ${name} as ${expected.join(", ")}`, () => {
     const answer = ask(state, appended, asked);
     assert.equal(answer.kind, "refuse");
@@ -68,7 +70,7 @@ function refuses(name: string, expected: readonly [ProblemType, "final" | "wait"
   });
 }
 
-function knows(name: string, expected: object, state: SessionState, appended: NewEvent, asked: Asked = {}): void {
+function knows(name: string, expected: object, ...[state, appended, asked]: Row): void {
   test(`knows ${name}`, () => {
     assert.deepEqual(ask(state, appended, asked), { kind: "known", ...expected });
   });

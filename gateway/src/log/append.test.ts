@@ -6,9 +6,10 @@ import { test } from "node:test";
 import type { TestContext } from "node:test";
 import fc from "fast-check";
 import type { Bundle } from "@paddock/api/log/bundle";
-import type { LogEvent, NewEvent } from "@paddock/api/log/events";
+import type { EventDataOf, EventType, LogEvent, NewEvent } from "@paddock/api/log/events";
 import { foldEvent, hashOf } from "@paddock/api/log/fold";
 import { EMPTY_STATE } from "@paddock/api/log/state";
+import type { SessionState } from "@paddock/api/log/state";
 import {
   buildTestBundle,
   decidedEvent,
@@ -206,34 +207,47 @@ test("no sequence of appends breaks the log's laws", async (context) => {
   await store.close();
 });
 
+interface Seen {
+  readonly finished: Set<string>;
+  readonly allowed: Set<string>;
+  readonly starts: Map<string, number>;
+}
+
+/** What must hold of an event, given the state before it and what was seen; in our own words, not the admission's. */
+const LAWS: { readonly [T in EventType]?: (data: EventDataOf<T>, state: SessionState, seen: Seen) => void } = {
+  "tool.decided": ({ call, decision, tool }, _, { allowed }) => {
+    assert.notEqual(`${decision} ${tool}`, "Allow nothing", "no tool is called nothing");
+    if (decision === "Allow") allowed.add(call);
+  },
+  "tool.started": ({ call, attempt }, _, { allowed, finished, starts }) => {
+    assert.ok(allowed.has(call) && !finished.has(call), "only an allowed, unfinished call starts");
+    starts.set(call, (starts.get(call) ?? 0) + 1);
+    assert.equal(attempt, starts.get(call));
+  },
+  "tool.finished": ({ call, status }, _, { finished, starts }) => {
+    assert.ok(!finished.has(call), "one result per call");
+    finished.add(call);
+    if (status === "ok") assert.ok(starts.has(call), "ok needs a start");
+  },
+  "model.requested": (_, { request, calls: open }, { finished }) => {
+    assert.ok(request === undefined && open.every(({ call }) => finished.has(call)), "the model is asked with every result");
+  },
+  "model.responded": ({ attempt }, { request }) => assert.equal(request?.attempt, attempt),
+  "model.failed": ({ attempt }, { request }) => assert.equal(request?.attempt, attempt),
+  "run.finished": ({ outcome }, { turns: answers, calls: open }) => {
+    if (outcome === "Completed") assert.ok(answers > 0 && open.length === 0);
+  },
+};
+
 function checkLaws(log: readonly LogEvent[], lastHash: string | undefined): void {
-  let state = EMPTY_STATE;
-  const finished = new Set<string>();
-  const allowed = new Set<string>();
-  const startedCalls = new Map<string, number>();
-  for (const [index, appended] of log.entries()) {
+  const seen: Seen = { finished: new Set(), allowed: new Set(), starts: new Map() };
+  const end = log.reduce((state, appended, index) => {
     const { hash, ...hashed } = appended;
-    assert.equal(appended.seq, index + 1);
-    assert.equal(hash, hashOf(state.lastHash, hashed));
+    assert.deepEqual([appended.seq, hash], [index + 1, hashOf(state.lastHash, hashed)]);
     assert.equal(state.finished, undefined, "nothing follows run.finished");
-    if (appended.type === "tool.decided" && appended.data.decision === "Allow") allowed.add(appended.data.call);
-    if (appended.type === "tool.started") {
-      assert.ok(allowed.has(appended.data.call) && !finished.has(appended.data.call), "only an allowed, unfinished call starts");
-      const starts = (startedCalls.get(appended.data.call) ?? 0) + 1;
-      assert.equal(appended.data.attempt, starts);
-      startedCalls.set(appended.data.call, starts);
-    }
-    if (appended.type === "tool.finished") {
-      assert.ok(!finished.has(appended.data.call), "one result per call");
-      finished.add(appended.data.call);
-      if (appended.data.status === "ok") assert.ok(startedCalls.has(appended.data.call), "ok needs a start");
-    }
-    if (appended.type === "model.requested") {
-      assert.ok(state.request === undefined && state.calls.every((call) => finished.has(call.call)), "the model is asked with every result");
-    }
-    if (appended.type === "model.responded" || appended.type === "model.failed") assert.equal(state.request?.attempt, appended.data.attempt);
-    if (appended.type === "run.finished" && appended.data.outcome === "Completed") assert.ok(state.turns > 0 && state.calls.length === 0);
-    state = foldEvent(state, appended);
-  }
-  assert.equal(state.lastHash, lastHash);
+    const law = LAWS[appended.type] as ((data: unknown, state: SessionState, seen: Seen) => void) | undefined;
+    law?.(appended.data, state, seen);
+    return foldEvent(state, appended);
+  }, EMPTY_STATE);
+  assert.equal(end.lastHash, lastHash);
 }

@@ -1,6 +1,7 @@
 import { createServer } from "node:http";
 import type { Server } from "node:http";
 import { Counter, Gauge, Registry, collectDefaultMetrics } from "prom-client";
+import type { Reviewed } from "../auth/review.ts";
 import type { EventType } from "@paddock/api/log/events";
 
 export type Audience = "operator" | "runner" | "person";
@@ -10,7 +11,7 @@ export interface Metrics {
   appended(type: EventType, result: "stored" | "refused"): void;
   streamOpened(audience: Audience): void;
   streamClosed(audience: Audience): void;
-  reviewed(result: "accepted" | "rejected" | "failed"): void;
+  reviewed(result: Reviewed["kind"]): void;
   /** Prometheus' text form. */
   text(): Promise<string>;
 }
