@@ -1,0 +1,104 @@
+import { readFile } from "node:fs/promises";
+import { Agent, request } from "node:https";
+import type { RequestOptions } from "node:https";
+import type { ClientRequest, IncomingMessage } from "node:http";
+import { text } from "node:stream/consumers";
+import { problemSchema } from "@paddock/api/wire/problem";
+import { destroyOnAbort } from "./signal.ts";
+import type { Problem } from "@paddock/api/wire/problem";
+
+const CONNECT_MS = 5000;
+const ANSWER_MS = 15_000;
+
+/** An answer of the gateway that is not 2xx. */
+export class GatewayRefusal extends Error {
+  override readonly name = "GatewayRefusal";
+  readonly status: number;
+  readonly problem: Problem;
+  constructor(status: number, problem: Problem) {
+    super(`the gateway answered ${status} (${problem.title}): ${problem.detail}`);
+    this.status = status;
+    this.problem = problem;
+  }
+}
+
+/**
+ * Requests to the gateway over its own TLS. Every method rejects with GatewayRefusal on an answer that is not 2xx, and with the socket's
+ * error when there was no whole answer.
+ */
+export interface Gateway {
+  /** Sends JSON; resolves with the JSON answered, undefined for an empty one. Gives up after 15 s. */
+  post(path: string, body: unknown): Promise<unknown>;
+  /** Opens a stream of server-sent events; resolves with its headers read. */
+  stream(path: string, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<IncomingMessage>;
+  close(): void;
+}
+
+export interface GatewayAccess {
+  readonly url: URL;
+  /** PEM of the only CA that is trusted. */
+  readonly ca: string;
+  /** Read for every request: the kubelet rotates it. */
+  readonly tokenFile: string;
+}
+
+export function connectGateway({ url, ca, tokenFile }: GatewayAccess): Gateway {
+  const agent = new Agent({ keepAlive: true, ca, timeout: CONNECT_MS });
+  const send = async (path: string, options: RequestOptions, { signal, body }: { readonly signal: AbortSignal; readonly body?: string }): Promise<IncomingMessage> => {
+    const token = (await readFile(tokenFile, "utf8")).trim();
+    const headers = { ...(options.headers as Record<string, string>), Authorization: `Bearer ${token}` };
+    return new Promise((resolve, reject) => {
+      const sent = request(new URL(path, url), { ...options, agent, headers });
+      boundConnect(sent);
+      destroyOnAbort(sent, signal);
+      // The error listener stays: an abort after the headers is told here too, and by then nobody else listens.
+      sent.on("error", reject).once("response", resolve).end(body);
+    });
+  };
+  return {
+    async post(path, body) {
+      const json = JSON.stringify(body);
+      const headers = { "Content-Type": "application/json", "Content-Length": String(Buffer.byteLength(json)) };
+      const response = await send(path, { method: "POST", headers }, { signal: AbortSignal.timeout(ANSWER_MS), body: json });
+      const answered = await text(response);
+      if (!isSuccess(response)) throw refusalOf(response, answered);
+      return answered === "" ? undefined : (JSON.parse(answered) as unknown);
+    },
+    async stream(path, headers, signal) {
+      const response = await send(path, { method: "GET", headers: { ...headers, Accept: "text/event-stream" } }, { signal });
+      if (isSuccess(response)) return response;
+      throw refusalOf(response, await text(response));
+    },
+    close: () => agent.destroy(),
+  };
+}
+
+/** The agent's time limit is the socket's inactivity: it bounds the handshake and is lifted once there is a connection. */
+function boundConnect(sent: ClientRequest): void {
+  sent.once("socket", (socket) => {
+    if (!socket.connecting) return void socket.setTimeout(0);
+    const onTimeout = (): void => void sent.destroy(new Error(`no connection to the gateway within ${CONNECT_MS} ms`));
+    socket.once("timeout", onTimeout).once("secureConnect", () => {
+      socket.off("timeout", onTimeout);
+      socket.setTimeout(0);
+    });
+  });
+}
+
+function isSuccess({ statusCode = 0 }: IncomingMessage): boolean {
+  return statusCode >= 200 && statusCode < 300;
+}
+
+function refusalOf({ statusCode = 0 }: IncomingMessage, body: string): GatewayRefusal {
+  const problem = problemSchema.safeParse(parseJson(body));
+  if (problem.success) return new GatewayRefusal(statusCode, problem.data);
+  return new GatewayRefusal(statusCode, { type: "about:blank", title: "no problem details", status: statusCode, detail: body.slice(0, 200) });
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}

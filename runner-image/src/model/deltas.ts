@@ -1,0 +1,67 @@
+import type { Delta } from "@paddock/api/wire/runner";
+import { RUNNER_DELTAS } from "@paddock/api/wire/runner";
+import type { Gateway } from "../gateway.ts";
+
+/** Text is shown at most this often. */
+const COALESCE_MS = 50;
+
+/** Text that waits for a slow gateway; what goes beyond it is not shown: the stored answer has it. */
+const MAX_WAITING_CHARS = 16_384;
+
+/** Shows an answer's text to those who watch, while it is streamed. For eyes only: it is never awaited and its errors end here. */
+export interface DeltaSender {
+  push(text: string): void;
+  /** The attempt failed: what was shown of it is void. */
+  discard(): void;
+  /** The answer is stored: nothing more is shown. */
+  settle(): void;
+}
+
+export interface DeltaPorts {
+  readonly gateway: Gateway;
+  readonly redact: (text: string) => string;
+}
+
+export function createDeltaSender({ gateway, redact }: DeltaPorts, of: Pick<Delta, "turn" | "attempt">): DeltaSender {
+  let waiting = "";
+  let timer: NodeJS.Timeout | undefined;
+  let sending: Promise<unknown> | undefined;
+  let shown = false;
+
+  const send = (delta: Omit<Delta, "turn" | "attempt">): void => {
+    sending = gateway.post(RUNNER_DELTAS, { ...of, ...delta }).then(() => undefined, () => undefined).finally(() => {
+      sending = undefined;
+      if (waiting !== "") schedule();
+    });
+  };
+  const flush = (): void => {
+    timer = undefined;
+    // One at a time: the gateway shows them as they come, and they must come in order.
+    if (sending !== undefined || waiting === "") return;
+    const text = redact(waiting);
+    waiting = "";
+    shown = true;
+    send({ text });
+  };
+  const schedule = (): void => {
+    timer ??= setTimeout(flush, COALESCE_MS);
+  };
+  const stop = (): void => {
+    clearTimeout(timer);
+    timer = undefined;
+    waiting = "";
+  };
+  return {
+    push(text) {
+      waiting = (waiting + text).slice(0, MAX_WAITING_CHARS);
+      schedule();
+    },
+    discard() {
+      stop();
+      if (!shown) return;
+      if (sending === undefined) send({ discarded: true });
+      else void sending.then(() => send({ discarded: true }));
+    },
+    settle: stop,
+  };
+}

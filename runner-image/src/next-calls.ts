@@ -1,0 +1,105 @@
+import type { LogEvent } from "@paddock/api/log/events";
+import type { CallState } from "@paddock/api/log/state";
+import { deniedCall, FRESH_SANDBOX, noSandbox, triedTooOften, unknownOutcome } from "./context/notices.ts";
+import type { Verdict } from "./context/notices.ts";
+import { callIn, decisionOf } from "./context/turn.ts";
+import type { Turn } from "./context/turn.ts";
+import type { Here, Step } from "./next.ts";
+import type { View } from "./transcript.ts";
+
+/** Calls of one turn that run at the same time. */
+export const PARALLEL_CALLS = 8;
+
+/** Starts of a call that may be repeated: what loses the sandbox three times will lose it again. */
+const MAX_ATTEMPTS = 3;
+
+/** Sandboxes lost in a row, without a result between them, before calls are given up. */
+const MAX_SANDBOXES = 3;
+
+/** The bound sandbox as seen from here, with the step that brings it nearer. */
+type Sandbox =
+  | { readonly phase: "ready" }
+  /** Not there, or not reached; `step` is absent while somebody else acts. */
+  | { readonly phase: "absent" | "unreached"; readonly step?: Step }
+  | { readonly phase: "hopeless"; readonly reason: string };
+
+/** Steps for the open calls of the newest answer: decide all of them, then run what may run, then wait. Pure. */
+export function callSteps(view: View, here: Here, turn: Turn): readonly Step[] {
+  const open = view.state.calls.filter((call) => call.finished === undefined);
+  const undecided = open.filter((call) => call.decision === undefined);
+  if (undecided.length > 0) return [{ kind: "decideCalls", calls: undecided.map(({ call }) => callIn(turn, call)).filter((call) => call !== undefined) }];
+
+  const idle = open.filter(({ call }) => !here.underWay.has(call));
+  const sandbox = sandboxOf(view, here, idle);
+  const wanted = idle.map((call) => callStep(call, sandbox, { view, turn }));
+  const running = open.length - idle.length;
+  const starts = wanted.filter((step) => step?.kind === "startCall").slice(0, PARALLEL_CALLS - running);
+  const finishes = wanted.filter((step) => step?.kind === "finishCall");
+  const waitsForSandbox = wanted.includes(undefined) && "step" in sandbox && sandbox.step !== undefined;
+  return [...finishes, ...starts, ...(waitsForSandbox ? [sandbox.step] : [])];
+}
+
+/** What the resume table says for one decided call; undefined: it waits for the sandbox. */
+function callStep(state: CallState, sandbox: Sandbox, { view, turn }: { readonly view: View; readonly turn: Turn }): Step | undefined {
+  const { call, name, attempts, decision } = state;
+  const decided = decisionOf(turn, call)?.data;
+  if (decided === undefined || decision === undefined) return undefined;
+  if (decision.decision === "Deny") return { kind: "finishCall", call, verdict: deniedCall(decided.rule) };
+  const isOrphan = attempts > 0 && decision.effect === "Once";
+  // Until the sandbox is bound again the command of before may still be running.
+  if (isOrphan && sandbox.phase === "unreached") return undefined;
+  const verdict = isOrphan ? unknownOutcome(name, whatHappened(view.events, call)) : givenUp(attempts, sandbox);
+  if (verdict !== undefined) return { kind: "finishCall", call, verdict };
+  if (sandbox.phase !== "ready") return undefined;
+  const note = isFreshSandbox(view.events) ? { note: FRESH_SANDBOX } : {};
+  return { kind: "startCall", call, tool: name, arguments: decided.arguments, attempt: attempts + 1, ...note };
+}
+
+function givenUp(attempts: number, sandbox: Sandbox): Verdict | undefined {
+  if (sandbox.phase === "hopeless") return noSandbox(sandbox.reason);
+  return attempts >= MAX_ATTEMPTS ? triedTooOften(attempts) : undefined;
+}
+
+function sandboxOf({ state, events }: View, here: Here, idle: readonly CallState[]): Sandbox {
+  const { bound, pending } = state.sandbox;
+  if (bound === undefined) return pending ? { phase: "absent" } : absentSandbox(events, idle[0]?.name ?? "a tool");
+  if (here.sandbox?.podUid !== bound.podUid) return { phase: "unreached", step: { kind: "connectSandbox", podUid: bound.podUid, address: bound.address } };
+  const { phase, reason } = here.sandbox;
+  if (phase === "ready") return { phase };
+  if (lossesOf(events).length >= MAX_SANDBOXES) return { phase: "hopeless", reason };
+  return { phase: "absent", step: { kind: "requestSandbox", reason, replaces: bound.podUid } };
+}
+
+function absentSandbox(events: readonly LogEvent[], tool: string): Sandbox {
+  const losses = lossesOf(events);
+  const last = losses.at(-1);
+  if (last === undefined) return { phase: "absent", step: { kind: "requestSandbox", reason: `${tool} needs a sandbox` } };
+  if (losses.length >= MAX_SANDBOXES) return { phase: "hopeless", reason: last };
+  return { phase: "absent", step: { kind: "requestSandbox", reason: `${tool} needs a sandbox again: ${last}` } };
+}
+
+/** Why sandboxes were given up since a call last had a result of its own, oldest first. */
+function lossesOf(events: readonly LogEvent[]): readonly string[] {
+  const result = events.findLastIndex((event) => event.type === "tool.finished" && (event.data.status === "ok" || event.data.status === "timeout"));
+  return events.slice(result + 1).flatMap((event) => {
+    if (event.type === "sandbox.lost") return [event.data.reason];
+    return event.type === "sandbox.requested" && event.data.replaces !== undefined ? [event.data.reason] : [];
+  });
+}
+
+/** Whether the bound sandbox is another one than the model last had a result from. */
+function isFreshSandbox(events: readonly LogEvent[]): boolean {
+  const bound = events.findLast((event) => event.type === "sandbox.bound");
+  const lastResult = events.findLast((event) => event.type === "tool.finished" && (event.data.status === "ok" || event.data.status === "timeout" || event.data.status === "indeterminate"));
+  if (bound?.type !== "sandbox.bound" || lastResult === undefined || lastResult.seq > bound.seq) return false;
+  return events.some((event) => event.type === "sandbox.bound" && event.data.podUid !== bound.data.podUid && event.seq < lastResult.seq);
+}
+
+/** What broke a call off: the newest thing after its start that can have. */
+function whatHappened(events: readonly LogEvent[], call: string): string {
+  const start = events.findLastIndex((event) => event.type === "tool.started" && event.data.call === call);
+  const broke = events.slice(start + 1).find(({ type }) => type === "sandbox.lost" || type === "runner.started" || type === "sandbox.requested");
+  if (broke?.type === "sandbox.lost") return `the sandbox was lost (${broke.data.reason})`;
+  if (broke?.type === "sandbox.requested") return "the sandbox could not be reached any more and was replaced";
+  return broke?.type === "runner.started" ? "the runner that waited for it ended" : "the connection to the sandbox broke";
+}

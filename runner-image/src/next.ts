@@ -1,0 +1,156 @@
+import type { EventDataOf, LogEventOf } from "@paddock/api/log/events";
+import { deadlineAt } from "@paddock/api/log/state";
+import { cancelledCall, CUT_CALL, FILTERED_CALL, nudgeFor } from "./context/notices.ts";
+import type { Verdict } from "./context/notices.ts";
+import { failuresOf, turnOf } from "./context/turn.ts";
+import type { MadeCall, Turn } from "./context/turn.ts";
+import { callSteps } from "./next-calls.ts";
+import type { View } from "./transcript.ts";
+
+/** What this process knows and the log does not. */
+export interface Here {
+  /** The epoch this process has, or is to take. */
+  readonly epoch: number;
+  readonly nowMs: number;
+  /** The process has been asked to end: nothing new is started. */
+  readonly stopping: boolean;
+  /** Keys of the steps that are being done; see keyOf. */
+  readonly underWay: ReadonlySet<string>;
+  /** Why the log takes no more work of this run, in its own words; absent while it does. */
+  readonly refusal?: string;
+  /** How far this process is with the bound sandbox; absent when it has not tried to reach it. */
+  readonly sandbox?: { readonly podUid: string; readonly phase: "ready" | "failed"; readonly reason: string };
+}
+
+export type Outcome = EventDataOf<"run.finished">["outcome"];
+
+/** One thing to do. What is done twice by mistake is refused by the log; what is not done is returned again. */
+export type Step =
+  | { readonly kind: "startRunner"; readonly reason: "new" | "resume"; readonly recovered: readonly string[] }
+  | { readonly kind: "askModel"; readonly turn: number; readonly attempt: number; /** Failed attempts of this turn so far. */ readonly failures: number; readonly delaySeconds: number }
+  /** Record that the open request gets no answer: nobody waits for it any more. */
+  | { readonly kind: "abandonRequest"; readonly turn: number; readonly attempt: number }
+  /** Decide these calls, in order. */
+  | { readonly kind: "decideCalls"; readonly calls: readonly MadeCall[] }
+  | { readonly kind: "startCall"; readonly call: string; readonly tool: string; readonly arguments: Readonly<Record<string, unknown>>; readonly attempt: number; readonly note?: string }
+  | { readonly kind: "finishCall"; readonly call: string; readonly verdict: Verdict }
+  | { readonly kind: "requestSandbox"; readonly reason: string; readonly replaces?: string }
+  | { readonly kind: "connectSandbox"; readonly podUid: string; readonly address: string }
+  | { readonly kind: "finish"; readonly outcome: Outcome; readonly text: string; readonly reason: string }
+  | { readonly kind: "exit"; readonly why: "finished" | "fenced" };
+
+/** Steps with the same key exclude each other: one is under way at a time. */
+export function keyOf(step: Step): string {
+  switch (step.kind) {
+    case "startCall":
+    case "finishCall":
+      return step.call;
+    case "requestSandbox":
+    case "connectSandbox":
+      return "sandbox";
+    default:
+      return step.kind;
+  }
+}
+
+/**
+ * What to do next, as the log stands: every step that can be done now and is not under way. Empty: wait until the log moves, a step ends
+ * or the deadline comes. Pure; first match wins.
+ */
+export function next(view: View, here: Here): readonly Step[] {
+  return decide(view, here).filter((step) => !here.underWay.has(keyOf(step)));
+}
+
+function decide(view: View, here: Here): readonly Step[] {
+  const { state } = view;
+  if (state.finished !== undefined) return [{ kind: "exit", why: "finished" }];
+  if (state.epoch > here.epoch) return [{ kind: "exit", why: "fenced" }];
+  if (here.stopping) return [];
+  if (state.epoch < here.epoch) return [startRunner(view)];
+  const end = endOf(view, here);
+  return end === undefined ? workSteps(view, here) : endSteps(view, here, end);
+}
+
+/** What ends the run whatever its turn is at. */
+function endOf(view: View, { nowMs, refusal }: Here): End | undefined {
+  if (view.state.cancelled) return { outcome: "Cancelled", reason: "The session was cancelled (spec.cancel)." };
+  if (nowMs >= deadlineAt(view.state)) return { outcome: "DeadlineExceeded", reason: overdue(view) };
+  return refusal === undefined ? undefined : { outcome: "RunnerFailed", reason: refusal };
+}
+
+function workSteps(view: View, here: Here): readonly Step[] {
+  const { state } = view;
+  if (state.request !== undefined) return here.underWay.has("askModel") ? [] : [{ kind: "abandonRequest", turn: state.request.turn, attempt: state.request.attempt }];
+  const turn = turnOf(view.events);
+  const open = state.calls.filter((call) => call.finished === undefined);
+  if (open.length === 0) return [afterCalls(view, turn)];
+  const cut = cutVerdict(turn);
+  if (cut !== undefined) return open.map(({ call }) => ({ kind: "finishCall", call, verdict: cut }));
+  return callSteps(view, here, turn);
+}
+
+function startRunner({ state, events }: View): Step {
+  const recovered = state.calls.filter((call) => call.finished === undefined && call.attempts > 0).map(({ call }) => call);
+  return { kind: "startRunner", reason: events.some(({ type }) => type === "runner.started") ? "resume" : "new", recovered };
+}
+
+function overdue({ state }: View): string {
+  return `The session's ${state.limits.timeoutSeconds} s were over before it was done. Raise limits.timeoutSeconds of the Session (and of its Environment, which is the ceiling), or give it less to do.`;
+}
+
+interface End {
+  readonly outcome: Outcome;
+  readonly reason: string;
+}
+
+/** What is under way was told to stop and ends first; then each open call gets its one result; then the run ends. */
+function endSteps({ state, events }: View, { underWay }: Here, { outcome, reason }: End): readonly Step[] {
+  const open = state.calls.filter((call) => call.finished === undefined);
+  if (open.length > 0) return open.map(({ call }) => ({ kind: "finishCall", call, verdict: cancelledCall(reason) }));
+  return underWay.has("askModel") ? [] : [{ kind: "finish", outcome, reason, text: turnOf(events).answer?.data.message.text ?? "" }];
+}
+
+/** Calls of an answer that was cut off are never run: their arguments may be cut too. */
+function cutVerdict({ answer }: Turn): Verdict | undefined {
+  if (answer?.data.finishReason === "length") return CUT_CALL;
+  return answer?.data.finishReason === "content_filter" ? FILTERED_CALL : undefined;
+}
+
+/** All calls of the newest answer have their results, or it made none. */
+function afterCalls(view: View, turn: Turn): Step {
+  const { answer } = turn;
+  if (answer === undefined || turn.since.some(({ type }) => type === "input.received")) return askModel(view, turn);
+  const { message, finishReason } = answer.data;
+  if (finishReason === "content_filter") {
+    return modelError(turn, "The endpoint's content filter ended the answer (finish reason content_filter). Change the prompt or the Agent's instructions, or use another model.");
+  }
+  if (message.toolCalls.length > 0) return askModel(view, turn);
+  if (nudgeFor(message, finishReason) !== undefined) return afterUselessAnswer(view, turn, answer);
+  return { kind: "finish", outcome: "Completed", text: message.text, reason: "" };
+}
+
+function afterUselessAnswer(view: View, turn: Turn, answer: LogEventOf<"model.responded">): Step {
+  const { before } = turn;
+  if (before === undefined || nudgeFor(before.data.message, before.data.finishReason) === undefined) return askModel(view, turn);
+  if (answer.data.finishReason === "length") {
+    return modelError(turn, "The model's answer was cut at its output limit twice in a row (finish reason length). Raise model.maxOutputTokens of the Agent or of the Environment's model entry.");
+  }
+  return modelError(turn, "The model answered twice in a row with neither text nor a tool call. Check that the endpoint serves this model with tool calling.");
+}
+
+function askModel({ state }: View, turn: Turn): Step {
+  const failures = failuresOf(turn).filter(({ data }) => data.class !== "cancelled");
+  const failed = failures.at(-1)?.data;
+  if (failed !== undefined && failed.delaySeconds === undefined) return modelError(turn, failed.message);
+  if (state.turns >= state.limits.maxTurns) return turnsUsed(state.limits.maxTurns, turn);
+  return { kind: "askModel", turn: state.turns + 1, attempt: state.attempt + 1, failures: failures.length, delaySeconds: failed?.delaySeconds ?? 0 };
+}
+
+function turnsUsed(maxTurns: number, turn: Turn): Step {
+  const reason = `The session used its ${maxTurns} turns (model answers) without coming to an end. Raise limits.maxTurns of the Session, its Agent and its Environment, or give it less to do.`;
+  return { kind: "finish", outcome: "MaxTurns", text: turn.answer?.data.message.text ?? "", reason };
+}
+
+function modelError(turn: Turn, reason: string): Step {
+  return { kind: "finish", outcome: "ModelError", text: turn.answer?.data.message.text ?? "", reason };
+}

@@ -1,0 +1,72 @@
+import type { NewEvent } from "@paddock/api/log/events";
+import { Refused } from "./append.ts";
+import type { Append } from "./append.ts";
+import { deniedCall } from "./context/notices.ts";
+import type { MadeCall } from "./context/turn.ts";
+import { askModel } from "./model/ask.ts";
+import type { ModelPorts } from "./model/ask.ts";
+import type { Step } from "./next.ts";
+import type { Hands } from "./sandbox/hands.ts";
+import { decideCall } from "./tools/decision.ts";
+import { finishedEvent } from "./tools/result.ts";
+import { runCall } from "./tools/run.ts";
+import type { ToolPorts } from "./tools/run.ts";
+import type { View } from "./transcript.ts";
+
+/** What steps are performed with. */
+export interface Effects {
+  view(): View;
+  readonly append: Append;
+  readonly hands: Hands;
+  readonly runner: { readonly epoch: number; readonly podName: string; readonly podUid: string };
+  readonly model: ModelPorts;
+  readonly tools: ToolPorts;
+  readonly signals: { readonly model: AbortSignal; readonly calls: AbortSignal };
+}
+
+/** Does one step, to the event that records it. Rejects with Refused, Detached, or a fault. */
+export async function perform(step: Exclude<Step, { kind: "exit" }>, effects: Effects): Promise<void> {
+  const { append, hands, signals } = effects;
+  switch (step.kind) {
+    case "askModel":
+      return askModel(step, effects.model, signals.model);
+    case "decideCalls":
+      return decideCalls(step.calls, effects);
+    case "startCall":
+      return runCall(step, effects.tools, signals.calls);
+    case "connectSandbox":
+      return hands.connect(step, signals.calls);
+    default:
+      await append([eventOf(step, effects)]);
+  }
+}
+
+type Recorded = Extract<Step, { kind: "startRunner" | "abandonRequest" | "finishCall" | "requestSandbox" | "finish" }>;
+
+/** The event of a step that is nothing but its event. */
+function eventOf(step: Recorded, { runner, view }: Effects): NewEvent {
+  switch (step.kind) {
+    case "startRunner":
+      return { type: "runner.started", data: { ...runner, reason: step.reason, recovered: step.recovered.slice(0, 128) } };
+    case "abandonRequest":
+      return { type: "model.failed", data: { turn: step.turn, attempt: step.attempt, class: "cancelled", message: "The runner that waited for the answer was restarted." } };
+    case "finishCall":
+      return finishedEvent(step.call, step.verdict);
+    case "requestSandbox":
+      return { type: "sandbox.requested", data: { reason: step.reason.slice(0, 512), ...(step.replaces === undefined ? {} : { replaces: step.replaces }) } };
+    case "finish":
+      return { type: "run.finished", data: { outcome: step.outcome, text: step.text, reason: step.reason.slice(0, 2048), through: view().state.lastSeq } };
+  }
+}
+
+/** One by one: where the log's policy is stricter than ours, it is that call which is denied. */
+async function decideCalls(calls: readonly MadeCall[], { append, view }: Effects): Promise<void> {
+  for (const call of calls) {
+    try {
+      await append([decideCall(view().bundle, call)]);
+    } catch (error) {
+      if (!(error instanceof Refused) || (error.problem !== "denied" && error.problem !== "malformed")) throw error;
+      await append([finishedEvent(call.call, deniedCall(error.message))]);
+    }
+  }
+}

@@ -1,0 +1,70 @@
+/** What stands in place of a secret. */
+export const REDACTED = "[redacted]";
+
+/** Shorter values are no secrets worth the name, and replacing them would tear ordinary text apart. */
+const SHORTEST_SECRET = 8;
+
+// Shapes of well-known credentials, for the texts of providers: they quote the key they refuse. Each is linear in the text.
+const SHAPES: readonly RegExp[] = [
+  /\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{16,}/g,
+  /\bsk-[A-Za-z0-9_*.-]{8,}/g,
+  /\bgh[pousr]_[A-Za-z0-9]{20,}/g,
+  /\bAIza[A-Za-z0-9_-]{30,}/g,
+  /\b(?:AKIA|ASIA)[A-Z0-9]{16}\b/g,
+  /\bBearer\s{1,4}[A-Za-z0-9._~+/=-]{8,}/gi,
+];
+
+/** Replaces the secrets that this process holds, in every text that leaves it. */
+export interface Redactor {
+  /** Remembers a secret for the life of the process: a rotated one may still come back. */
+  add(secret: string): void;
+  /** The text with each known secret replaced: as it is, in base64, URL-escaped and JSON-escaped. */
+  text(text: string): string;
+  /** A JSON value with the same done to every string in it, member names included. */
+  value<T>(value: T): T;
+}
+
+export function createRedactor(): Redactor {
+  const secrets = new Set<string>();
+  let forms: readonly string[] = [];
+  const text = (plain: string): string => forms.reduce((rest, form) => rest.replaceAll(form, REDACTED), plain);
+  return {
+    add(secret) {
+      if (secret.length < SHORTEST_SECRET || secrets.has(secret)) return;
+      secrets.add(secret);
+      // Longest first: a form that holds another one must not be torn by it.
+      forms = [...new Set([...secrets].flatMap(formsOf))].sort((a, b) => b.length - a.length);
+    },
+    text,
+    value: <T>(value: T): T => (forms.length === 0 ? value : (redactAt(value, text) as T)),
+  };
+}
+
+/** The text with everything that looks like a credential replaced. Pure. */
+export function redactShapes(text: string): string {
+  return SHAPES.reduce((rest, shape) => rest.replace(shape, REDACTED), text);
+}
+
+function redactAt(value: unknown, text: (plain: string) => string): unknown {
+  if (typeof value === "string") return text(value);
+  if (Array.isArray(value)) return value.map((item) => redactAt(item, text));
+  if (value === null || typeof value !== "object") return value;
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [text(key), redactAt(item, text)]));
+}
+
+function formsOf(secret: string): string[] {
+  const escaped = [encodeURIComponent(secret), JSON.stringify(secret).slice(1, -1)];
+  return [secret, ...escaped, ...base64Forms(secret)].filter((form) => form.length >= SHORTEST_SECRET);
+}
+
+/** A secret inside a longer encoded text begins at one of three alignments; only the characters that depend on nothing else are kept. */
+function base64Forms(secret: string): string[] {
+  const bytes = Buffer.from(secret);
+  return [0, 1, 2].flatMap((before) => {
+    const encoded = Buffer.concat([Buffer.alloc(before), bytes]).toString("base64").replace(/=+$/, "");
+    const start = Math.ceil((before * 8) / 6);
+    const end = Math.floor(((before + bytes.length) * 8) / 6);
+    const sure = encoded.slice(start, end);
+    return [sure, sure.replaceAll("+", "-").replaceAll("/", "_")];
+  });
+}

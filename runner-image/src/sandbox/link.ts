@@ -1,0 +1,148 @@
+import { Agent } from "node:http";
+import type { ServerHttp2Session } from "node:http2";
+import type { Logger } from "pino";
+import { sandboxResultSchema } from "@paddock/api/wire/sandbox";
+import type { SandboxCall, SandboxResult } from "@paddock/api/wire/sandbox";
+import { problemSchema, problemTypeOf } from "@paddock/api/wire/problem";
+import { delayMsOf } from "../backoff.ts";
+import { serveEgress } from "../egress/proxy.ts";
+import { messageOf } from "../follow.ts";
+import { pause } from "../signal.ts";
+import { sendToSandbox, upgradeToEgress } from "./http.ts";
+import type { SandboxAddress, SandboxAnswer } from "./http.ts";
+import { serveReversed } from "./reversed.ts";
+
+/** How long a pod that has an address may take until its tool server answers. */
+const CONNECT_MS = 30_000;
+const BIND_MS = 5000;
+const BACKOFF = { firstMs: 25, mostMs: 1000 } as const;
+
+/** Beyond the call's own limit: time to stop its processes and to send what they printed. */
+const CALL_GRACE_MS = 15_000;
+
+/** The sandbox cannot be used any more from here: whether what it was running has ended is not known. */
+export class LinkLost extends Error {
+  override readonly name = "LinkLost";
+}
+
+/** The tool server refused a call as such; nothing was run. */
+export class CallRefused extends Error {
+  override readonly name = "CallRefused";
+}
+
+/** A bound sandbox with its egress channel open. */
+export interface Link {
+  /** Runs a call to its end. Rejects with LinkLost, CallRefused, or the signal's reason; aborting kills the call's processes. */
+  call(call: SandboxCall, signal: AbortSignal): Promise<SandboxResult>;
+  /** Resolves with the reason when the sandbox is lost from here or `close` was called. */
+  readonly closed: Promise<string>;
+  close(reason: string): void;
+}
+
+export interface LinkTarget {
+  readonly host: string;
+  readonly port: number;
+  readonly bindKey: string;
+  readonly epoch: number;
+  readonly session: string;
+  readonly environment: string;
+}
+
+export interface LinkPorts {
+  readonly logger: Logger;
+  readonly random: () => number;
+  /** For the whole of connecting; 30 s when left out. */
+  readonly connectMs?: number;
+}
+
+/**
+ * Binds a sandbox and opens the egress channel, again and again while its tool server starts. Rejects with LinkLost when that takes
+ * longer than 30 s or the sandbox belongs to somebody else, with the signal's reason when it aborts.
+ */
+export async function openLink(target: LinkTarget, ports: LinkPorts, signal: AbortSignal): Promise<Link> {
+  const agent = new Agent({ keepAlive: true });
+  const address: SandboxAddress = { ...target, agent };
+  const until = performance.now() + (ports.connectMs ?? CONNECT_MS);
+  for (let retry = 0; ; retry += 1) {
+    signal.throwIfAborted();
+    try {
+      await bind(address, target.session, signal);
+      return await openChannel(address, { target, ports, signal });
+    } catch (error) {
+      signal.throwIfAborted();
+      if (error instanceof LinkLost || performance.now() > until) {
+        agent.destroy();
+        throw new LinkLost(`the sandbox at ${target.host} could not be bound: ${messageOf(error)}`);
+      }
+    }
+    await pause(delayMsOf(BACKOFF, retry, ports.random), signal);
+  }
+}
+
+async function bind(address: SandboxAddress, session: string, signal: AbortSignal): Promise<void> {
+  const { status, body } = await sendToSandbox(address, { method: "PUT", path: "/v1/bind", body: { session }, timeoutMs: BIND_MS, signal });
+  if (status === 200) return;
+  // A refusal is a decision; anything else may be a server that is not ready.
+  if (status === 401 || status === 403) throw new LinkLost(detailOf(body, status));
+  throw new Error(detailOf(body, status));
+}
+
+interface Opening {
+  readonly target: LinkTarget;
+  readonly ports: LinkPorts;
+  readonly signal: AbortSignal;
+}
+
+async function openChannel(address: SandboxAddress, { target, ports, signal }: Opening): Promise<Link> {
+  const { socket, head } = await upgradeToEgress(address, BIND_MS, signal);
+  const session = serveReversed(socket, head);
+  serveEgress(session, target.environment, ports.logger);
+  return linkOver(address, session);
+}
+
+function linkOver(address: SandboxAddress, session: ServerHttp2Session): Link {
+  const { promise: closed, resolve } = Promise.withResolvers<string>();
+  const broken = new AbortController();
+  const close = (reason: string): void => {
+    resolve(reason);
+    broken.abort(new LinkLost(reason));
+    session.destroy();
+    address.agent.destroy();
+  };
+  // The channel lives as long as the sandbox: its end is the end of the link.
+  session.once("close", () => close("the connection to the sandbox broke"));
+  return {
+    closed,
+    close,
+    async call(call, signal) {
+      const timeoutMs = call.timeoutSeconds * 1000 + CALL_GRACE_MS;
+      try {
+        const answer = await sendToSandbox(address, { method: "POST", path: "/v1/calls", body: call, timeoutMs, signal: AbortSignal.any([signal, broken.signal]) });
+        return resultOf(answer);
+      } catch (error) {
+        if (error instanceof CallRefused) throw error;
+        signal.throwIfAborted();
+        // One call without an answer: nothing tells the others apart from it.
+        close(messageOf(error));
+        throw new LinkLost(messageOf(error));
+      }
+    },
+  };
+}
+
+function resultOf({ status, body }: SandboxAnswer): SandboxResult {
+  if (status === 200) {
+    const result = sandboxResultSchema.safeParse(body);
+    if (result.success) return result.data;
+    throw new LinkLost("the sandbox sent something that is no result");
+  }
+  const problem = problemSchema.safeParse(body);
+  const type = problem.success ? problemTypeOf(problem.data) : undefined;
+  if (type === "malformed" || type === "too-large" || type === "not-found") throw new CallRefused(detailOf(body, status));
+  throw new LinkLost(`the sandbox refused the call: ${detailOf(body, status)}`);
+}
+
+function detailOf(body: unknown, status: number): string {
+  const problem = problemSchema.safeParse(body);
+  return problem.success ? problem.data.detail.slice(0, 500) : `it answered ${status}`;
+}

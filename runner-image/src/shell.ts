@@ -1,0 +1,225 @@
+import type { Logger } from "pino";
+import { deadlineAt } from "@paddock/api/log/state";
+import type { Assignment } from "@paddock/api/wire/runner";
+import { createAppend, Detached, Refused } from "./append.ts";
+import type { Append } from "./append.ts";
+import { followLog } from "./follow.ts";
+import type { Gateway } from "./gateway.ts";
+import { keyOf, next } from "./next.ts";
+import type { Here, Step } from "./next.ts";
+import { perform } from "./perform.ts";
+import type { Effects } from "./perform.ts";
+import { createRedactor } from "./redaction.ts";
+import type { Redactor } from "./redaction.ts";
+import { createHands } from "./sandbox/hands.ts";
+import { createPulse } from "./signal.ts";
+import type { Pulse } from "./signal.ts";
+import { createTranscript } from "./transcript.ts";
+import type { Transcript } from "./transcript.ts";
+import type { ModelLimits } from "./model/transport.ts";
+
+/** The world that the shell works on. */
+export interface ShellPorts {
+  readonly gateway: Gateway;
+  readonly podName: string;
+  readonly podUid: string;
+  readonly credentialFile: (name: string) => string;
+  readonly sandboxPort: number;
+  readonly limits: ModelLimits;
+  readonly logger: Logger;
+  readonly now: () => number;
+  /** 0 ≤ x < 1. */
+  readonly random: () => number;
+}
+
+/** `finished`: the run is over. `fenced`: another runner has the session. `stopped`: `stop` was aborted. */
+export type Ending = "finished" | "fenced" | "stopped";
+
+/** How long calls may go on after a stop, and how long their results may then take to be recorded; together less than the pod's grace. */
+const CALL_GRACE_MS = 6000;
+const RECORD_GRACE_MS = 2000;
+
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+interface Session {
+  readonly assignment: Assignment;
+  readonly transcript: Transcript;
+  readonly effects: Effects;
+}
+
+interface Shell {
+  readonly ports: ShellPorts;
+  readonly pulse: Pulse;
+  readonly underWay: Set<string>;
+  /** Steps that the log refused for now, by key: the view they were decided by. They are tried again when it has moved. */
+  readonly refused: Map<string, number>;
+  readonly model: AbortController;
+  readonly calls: AbortController;
+  /** Ends appends that get no answer, at the very end of a stop. */
+  readonly detached: AbortController;
+  refusal: string | undefined;
+  failure: Error | undefined;
+  ending: Ending | undefined;
+}
+
+/**
+ * Runs the session this pod is assigned to, from the log as it stands to its end: takes the next steps, performs them, waits for news.
+ * Aborting `stop` ends it early: nothing new is started, what runs has a few seconds. Rejects only on a fault that a new runner may not
+ * have; the log is whole in any case.
+ */
+export async function runRunner(ports: ShellPorts, stop: AbortSignal): Promise<Ending> {
+  const shell: Shell = {
+    ports,
+    pulse: createPulse(),
+    underWay: new Set(),
+    refused: new Map(),
+    model: new AbortController(),
+    calls: new AbortController(),
+    detached: new AbortController(),
+    refusal: undefined,
+    failure: undefined,
+    ending: undefined,
+  };
+  const following = new AbortController();
+  const endStop = onStop(shell, stop);
+  let session: Session | undefined;
+  const followed = followLog({
+    gateway: ports.gateway,
+    signal: following.signal,
+    logger: ports.logger,
+    random: ports.random,
+    lastSeq: () => session?.transcript.view().state.lastSeq ?? 0,
+    take: (events) => session?.transcript.take(events),
+    assigned: (assignment) => {
+      session ??= openSession(shell, assignment);
+      shell.pulse.beat();
+    },
+  }).catch((error: unknown) => {
+    ports.logger.warn({ error: error instanceof Error ? error.message : String(error) }, "fenced: another runner goes on");
+    shell.ending ??= "fenced";
+    shell.pulse.beat();
+  });
+  try {
+    return await turnUntilEnd(shell, stop, () => session);
+  } finally {
+    endStop();
+    for (const controller of [shell.model, shell.calls, shell.detached, following]) controller.abort();
+    session?.effects.hands.close();
+    await followed;
+  }
+}
+
+/** One beat of the loop per change: of the log, of a step under way, of the time. */
+async function turnUntilEnd(shell: Shell, stop: AbortSignal, session: () => Session | undefined): Promise<Ending> {
+  let deadline: NodeJS.Timeout | undefined;
+  try {
+    for (;;) {
+      const now = session();
+      if (now !== undefined && deadline === undefined) deadline = wakeAtDeadline(shell, now);
+      if (now !== undefined) takeSteps(shell, now, stop.aborted);
+      if (shell.failure !== undefined) throw shell.failure;
+      if (shell.ending !== undefined) return shell.ending;
+      if (stop.aborted && shell.underWay.size === 0) return "stopped";
+      await shell.pulse.next();
+    }
+  } finally {
+    clearTimeout(deadline);
+  }
+}
+
+function openSession(shell: Shell, assignment: Assignment): Session {
+  const { ports, pulse } = shell;
+  const { bundle, epoch, lastBatch } = assignment;
+  const logger = ports.logger.child({ session: `${bundle.session.namespace}/${bundle.session.name}`, epoch });
+  logger.info({ uid: bundle.session.uid }, "assigned");
+  const transcript = createTranscript(bundle, pulse.beat);
+  const redactor: Redactor = createRedactor();
+  const append: Append = createAppend({ gateway: ports.gateway, transcript, redactor, logger, random: ports.random, signal: shell.detached.signal, epoch, lastBatch });
+  const hands = createHands({ assignment, port: ports.sandboxPort, logger, random: ports.random, onChange: pulse.beat });
+  const { podName, podUid, credentialFile, limits, random, now } = ports;
+  const effects: Effects = {
+    view: transcript.view,
+    append,
+    hands,
+    runner: { epoch, podName, podUid },
+    model: { view: transcript.view, append, credentials: { credentialFile, redactor }, deltas: { gateway: ports.gateway, redact: redactor.text }, limits, logger, random },
+    tools: { view: transcript.view, append, link: hands.link, now, logger },
+    signals: { model: shell.model.signal, calls: shell.calls.signal },
+  };
+  return { assignment, transcript, effects };
+}
+
+function takeSteps(shell: Shell, session: Session, stopping: boolean): void {
+  const view = session.transcript.view();
+  // Before the first event there is nothing to decide by.
+  if (view.state.lastSeq === 0) return;
+  const nowMs = shell.ports.now();
+  if (view.state.cancelled || nowMs >= deadlineAt(view.state)) {
+    shell.model.abort();
+    shell.calls.abort();
+  }
+  const { hands } = session.effects;
+  hands.keepOnly(view.state.sandbox.bound?.podUid);
+  const held = hands.state();
+  const here: Here = {
+    epoch: session.assignment.epoch,
+    nowMs,
+    stopping,
+    underWay: shell.underWay,
+    ...(shell.refusal === undefined ? {} : { refusal: shell.refusal }),
+    ...(held === undefined ? {} : { sandbox: held }),
+  };
+  for (const step of next(view, here)) {
+    if (step.kind === "exit") shell.ending = step.why;
+    else if (shell.refused.get(keyOf(step)) !== view.state.lastSeq) launch(shell, session, step);
+  }
+}
+
+function launch(shell: Shell, { effects }: Session, step: Exclude<Step, { kind: "exit" }>): void {
+  const key = keyOf(step);
+  const { lastSeq } = effects.view().state;
+  shell.underWay.add(key);
+  shell.refused.delete(key);
+  void perform(step, effects)
+    .catch((error: unknown) => onError(shell, error, { key, lastSeq }))
+    .finally(() => {
+      shell.underWay.delete(key);
+      shell.pulse.beat();
+    });
+}
+
+/** A refusal is an answer; anything else that a step did not handle ends this process, and the next runner goes on from the log. */
+function onError(shell: Shell, error: unknown, at: { readonly key: string; readonly lastSeq: number }): void {
+  if (error instanceof Refused) onRefused(shell, error, at);
+  else if (error instanceof Detached) shell.ending ??= error.why;
+  else shell.failure ??= error instanceof Error ? error : new Error(String(error));
+}
+
+function onRefused(shell: Shell, error: Refused, { key, lastSeq }: { readonly key: string; readonly lastSeq: number }): void {
+  const { problem, refusal, message } = error;
+  shell.ports.logger.info({ step: key, problem, refusal }, message);
+  if (problem === "limit") shell.refusal = message;
+  else if (refusal === "wait" || problem === "stopped" || problem === "finished") shell.refused.set(key, lastSeq);
+  else shell.failure ??= error;
+}
+
+function wakeAtDeadline({ ports, pulse }: Shell, { assignment }: Session): NodeJS.Timeout {
+  const leftMs = deadlineAt(assignment.bundle) - ports.now();
+  return setTimeout(pulse.beat, Math.min(LONGEST_TIMER_MS, Math.max(0, leftMs)));
+}
+
+/** On a stop the model is not waited for; calls have their grace, and then their results. Returns how to take the listener back. */
+function onStop(shell: Shell, stop: AbortSignal): () => void {
+  const timers: NodeJS.Timeout[] = [];
+  const begin = (): void => {
+    shell.model.abort();
+    timers.push(setTimeout(() => shell.calls.abort(), CALL_GRACE_MS), setTimeout(() => shell.detached.abort(), CALL_GRACE_MS + RECORD_GRACE_MS));
+    shell.pulse.beat();
+  };
+  if (stop.aborted) begin();
+  else stop.addEventListener("abort", begin, { once: true });
+  return () => {
+    stop.removeEventListener("abort", begin);
+    for (const timer of timers) clearTimeout(timer);
+  };
+}

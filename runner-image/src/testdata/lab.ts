@@ -1,0 +1,189 @@
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { TestContext } from "node:test";
+import { pino } from "pino";
+import type { Bundle } from "@paddock/api/log/bundle";
+import type { LogEvent, LogEventOf, EventType, NewEvent } from "@paddock/api/log/events";
+import { follow, send } from "../../../test/fakes/client.ts";
+import { startLocalGateway } from "../../../test/fakes/gateway.ts";
+import type { LocalGateway } from "../../../test/fakes/gateway.ts";
+import { buildTestBundle } from "../../../test/fakes/session.ts";
+import { openSandbox } from "../../../sandbox-image/src/testdata/sandbox.ts";
+import type { Sandbox } from "../../../sandbox-image/src/testdata/sandbox.ts";
+import { connectGateway } from "../gateway.ts";
+import { MODEL_LIMITS } from "../model/transport.ts";
+import { runRunner } from "../shell.ts";
+import type { Ending, ShellPorts } from "../shell.ts";
+
+/** A session in the real gateway, with a real sandbox that is bound as soon as it is asked for. */
+export interface Lab {
+  readonly gateway: LocalGateway;
+  readonly sandbox: Sandbox;
+  readonly uid: string;
+  readonly folder: string;
+  /** Registers a runner pod, and runs the harness in this process until it ends. */
+  run(options?: RunOptions): Promise<Ending>;
+  /** Registers a runner pod; what its process needs to know. */
+  register(podUid: string): Promise<RunnerPod>;
+  asOperator(event: NewEvent): Promise<void>;
+  events(): Promise<readonly LogEvent[]>;
+  of<T extends EventType>(type: T): Promise<readonly LogEventOf<T>[]>;
+  /** Resolves with the first event, old or new, that fits. */
+  seen(fits: (event: LogEvent) => boolean): Promise<LogEvent>;
+  credential(name: string, value: string): Promise<void>;
+}
+
+export interface RunOptions {
+  readonly podUid?: string;
+  readonly stop?: AbortSignal;
+  readonly ports?: Partial<ShellPorts>;
+  /** Where the runner finds the gateway, when not directly. */
+  readonly gatewayUrl?: string;
+}
+
+export interface RunnerPod {
+  readonly podUid: string;
+  readonly tokenFile: string;
+  readonly credentials: string;
+}
+
+export interface LabOptions {
+  readonly baseURL: string;
+  readonly tools?: Bundle["agent"]["spec"]["tools"];
+  readonly model?: Partial<Bundle["environment"]["spec"]["models"][number]>;
+  readonly limits?: Bundle["limits"];
+  readonly prompt?: string;
+  readonly startTime?: string;
+}
+
+let made = 0;
+
+export async function openLab(t: TestContext, options: LabOptions): Promise<Lab> {
+  const folder = await mkdtemp(join(tmpdir(), "paddock-runner-"));
+  const gateway = await startLocalGateway();
+  const sandbox = await openSandbox(t);
+  const operator = gateway.reviews.operatorToken();
+  const uid = `u${(made += 1)}`;
+  const person = gateway.reviews.personToken("ann", ["team"]);
+  const asOperator = async (method: string, path: string, body: unknown): Promise<void> => {
+    const reply = await send(gateway, { method, path, token: operator, body });
+    if (reply.status >= 300) throw new Error(`${method} ${path}: ${reply.status} ${JSON.stringify(reply.body)}`);
+  };
+  await asOperator("PUT", `/v1/records/${uid}`, { bundle: bundleOf(uid, options), namespaceUid: "n1", prompt: options.prompt ?? "Hello" });
+  const path = `/v1/namespaces/team/sessions/session-${uid}/events`;
+
+  const events = async (): Promise<readonly LogEvent[]> => {
+    const { body } = await send(gateway, { path: `${path}?limit=500`, token: person });
+    return (body as { events: LogEvent[] }).events;
+  };
+  const seen = async (fits: (event: LogEvent) => boolean): Promise<LogEvent> => {
+    for (;;) {
+      // The stream ends when the gateway is restarted; then it is opened again.
+      const stream = await follow(gateway, { path, token: person }).catch(() => undefined);
+      try {
+        for await (const { data } of stream ?? []) {
+          const event = data as LogEvent;
+          if (typeof event.seq === "number" && typeof event.type === "string" && fits(event)) return event;
+        }
+      } finally {
+        stream?.close();
+      }
+      const late = (await events().catch(() => [])).find(fits);
+      if (late !== undefined) return late;
+    }
+  };
+  const register = async (podUid: string): Promise<RunnerPod> => {
+    await asOperator("PUT", `/v1/pods/${podUid}`, { sessionUid: uid, component: "runner", podName: podUid });
+    const tokenFile = join(folder, `${podUid}.token`);
+    await writeFile(tokenFile, gateway.reviews.runnerToken({ namespace: "team", podUid, podName: podUid }));
+    return { podUid, tokenFile, credentials: join(folder, "credentials") };
+  };
+  const binding = bindSandboxes({ gateway, operator, uid, append: (event) => asOperator("POST", `/v1/records/${uid}/events`, { events: [event] }) });
+  t.after(async () => {
+    binding.stop();
+    await gateway.close();
+    await binding.ended;
+    await rm(folder, { recursive: true, force: true });
+  });
+  return {
+    gateway,
+    sandbox,
+    uid,
+    folder,
+    events,
+    seen,
+    register,
+    asOperator: (event) => asOperator("POST", `/v1/records/${uid}/events`, { events: [event] }),
+    of: async (type) => (await events()).filter((event) => event.type === type) as never,
+    async credential(name, value) {
+      await mkdir(join(folder, "credentials", name), { recursive: true });
+      await writeFile(join(folder, "credentials", name, "value"), value);
+    },
+    async run({ podUid = `pod-${uid}`, stop = new AbortController().signal, ports = {}, gatewayUrl = gateway.url } = {}) {
+      const pod = await register(podUid);
+      const client = connectGateway({ url: new URL(gatewayUrl), ca: gateway.ca, tokenFile: pod.tokenFile });
+      const own: ShellPorts = {
+        gateway: client,
+        podName: podUid,
+        podUid,
+        credentialFile: (name) => join(pod.credentials, name, "value"),
+        sandboxPort: sandbox.port,
+        limits: MODEL_LIMITS,
+        logger: pino({ level: "silent" }),
+        now: Date.now,
+        random: () => 0,
+      };
+      try {
+        return await runRunner({ ...own, ...ports }, stop);
+      } finally {
+        client.close();
+      }
+    },
+  };
+}
+
+function bundleOf(uid: string, { baseURL, tools, model, limits, startTime }: LabOptions): Bundle {
+  const bundle = buildTestBundle(uid);
+  const [entry] = bundle.environment.spec.models;
+  if (entry === undefined) throw new Error("the test bundle has no model");
+  return {
+    ...bundle,
+    ...(limits === undefined ? {} : { limits }),
+    ...(startTime === undefined ? {} : { startTime }),
+    agent: { ...bundle.agent, spec: { ...bundle.agent.spec, ...(tools === undefined ? {} : { tools }) } },
+    environment: { ...bundle.environment, spec: { ...bundle.environment.spec, models: [{ ...entry, baseURL, ...model }] } },
+  };
+}
+
+interface Binding {
+  readonly gateway: LocalGateway;
+  readonly operator: string;
+  readonly uid: string;
+  append(event: NewEvent): Promise<void>;
+}
+
+/** What the operator does: a sandbox that is asked for is bound. The tests' sandbox is always the same one, on loopback. */
+function bindSandboxes({ gateway, operator, uid, append }: Binding): { stop(): void; readonly ended: Promise<void> } {
+  let stopped = false;
+  let close = (): void => undefined;
+  const work = async (): Promise<void> => {
+    while (!stopped) {
+      const stream = await follow(gateway, { path: "/v1/records", token: operator }).catch(() => undefined);
+      close = () => stream?.close();
+      for await (const { event, data } of stream ?? []) {
+        const record = data as { uid: string; sandbox: { pending: boolean; requested: number } };
+        if (event !== "record" || record.uid !== uid || !record.sandbox.pending) continue;
+        const podUid = `sandbox-${record.sandbox.requested}`;
+        await append({ type: "sandbox.bound", data: { podUid, podName: podUid, address: "127.0.0.1" } }).catch(() => undefined);
+      }
+    }
+  };
+  return {
+    stop: () => {
+      stopped = true;
+      close();
+    },
+    ended: work(),
+  };
+}

@@ -1,0 +1,74 @@
+import type { Logger } from "pino";
+import { deadlineAt } from "@paddock/api/log/state";
+import { toolOf } from "@paddock/api/policy/tools";
+import type { SandboxResult } from "@paddock/api/wire/sandbox";
+import { Refused } from "../append.ts";
+import type { Append } from "../append.ts";
+import { deniedCall } from "../context/notices.ts";
+import type { Step } from "../next.ts";
+import { CallRefused, LinkLost } from "../sandbox/link.ts";
+import type { Link } from "../sandbox/link.ts";
+import type { View } from "../transcript.ts";
+import { finishedEvent } from "./result.ts";
+
+export interface ToolPorts {
+  view(): View;
+  readonly append: Append;
+  /** The bound sandbox, while there is one. */
+  link(): Link | undefined;
+  now(): number;
+  readonly logger: Logger;
+}
+
+type StartStep = Extract<Step, { kind: "startCall" }>;
+
+const BASH_SECONDS = 120;
+const OTHER_SECONDS = 60;
+
+/**
+ * Starts a call, runs it and records its result. Without a result it resolves all the same: when the sandbox is lost or `signal` aborts,
+ * the log then shows a call that was started and not finished, and what becomes of it is decided from there. Rejects with Refused when
+ * the log does not take the start.
+ */
+export async function runCall(step: StartStep, ports: ToolPorts, signal: AbortSignal): Promise<void> {
+  const link = ports.link();
+  const tool = toolOf(step.tool);
+  if (link === undefined || tool === undefined) return;
+  const { call, attempt } = step;
+  const { bundle, state } = ports.view();
+  const timeoutSeconds = timeoutOf(step, (deadlineAt(state) - ports.now()) / 1000);
+  const deadline = new Date(ports.now() + timeoutSeconds * 1000).toISOString();
+  try {
+    await ports.append([{ type: "tool.started", data: { call, attempt, idempotencyKey: `${bundle.session.uid}/${call}`, deadline } }]);
+  } catch (error) {
+    if (!(error instanceof Refused) || error.problem !== "denied") throw error;
+    await ports.append([finishedEvent(call, deniedCall(error.message))]);
+    return;
+  }
+  const result = await callSandbox(() => link.call({ call, attempt, tool: tool.name, arguments: step.arguments, timeoutSeconds }, signal), { call, logger: ports.logger, signal });
+  if (result !== undefined) await ports.append([finishedEvent(call, { ...result, note: step.note })]);
+}
+
+/** Seconds that a call may take: what it asks for or the tool's usual limit, never beyond the session's deadline. */
+export function timeoutOf({ tool, arguments: args }: Pick<StartStep, "tool" | "arguments">, secondsLeft: number): number {
+  const asked = args["timeoutSeconds"];
+  const usual = tool === "bash" ? BASH_SECONDS : OTHER_SECONDS;
+  return Math.max(1, Math.min(typeof asked === "number" ? asked : usual, Math.ceil(secondsLeft)));
+}
+
+interface Calling {
+  readonly call: string;
+  readonly logger: Logger;
+  readonly signal: AbortSignal;
+}
+
+async function callSandbox(run: () => Promise<SandboxResult>, { call, logger, signal }: Calling): Promise<Parameters<typeof finishedEvent>[1] | undefined> {
+  try {
+    return await run();
+  } catch (error) {
+    if (error instanceof CallRefused) return { status: "error", content: `The sandbox did not run the call: ${error.message}` };
+    if (!(error instanceof LinkLost) && !signal.aborted) throw error;
+    logger.warn({ call, error: error instanceof Error ? error.message : "stopped" }, "a call ended without a result");
+    return undefined;
+  }
+}
