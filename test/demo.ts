@@ -22,6 +22,8 @@ const EXAMPLES: readonly Example[] = [
 const NAMESPACE = "default";
 const TIME_LIMIT_MS = 5 * 60_000;
 const POLL_MS = 500;
+/** Of each part of a failure's description. */
+const MAX_LINES = 60;
 
 const MODEL_IMAGE = "ghcr.io/paddock/scripted-model:0.1.0";
 
@@ -140,12 +142,12 @@ async function describeFailure(session: string, ask: Kubectl): Promise<string> {
     ["conditions and steps", ["get", "session", session, "-o", "yaml"]],
     ["pods", ["get", "pods", "-o", "wide"]],
     ["the session's pods", ["logs", "-l", selector, "--tail=20", "--prefix"]],
-    ["events", ["get", "events", "--sort-by=.lastTimestamp"]],
+    ["events", ["get", "events", "--sort-by=.lastTimestamp", "--field-selector=type=Warning"]],
     ["operator", ["-n", "paddock-system", "logs", "deployment/paddock-operator", "--tail=20"]],
     ["gateway", ["-n", "paddock-system", "logs", "statefulset/paddock-gateway", "--tail=20"]],
   ];
   const texts = await Promise.all(parts.map(([, args]) => ask(...args).catch((error: unknown) => String(error))));
-  return parts.map(([title], index) => `\n== ${title}\n${texts[index]?.trimEnd() ?? ""}`).join("\n");
+  return parts.map(([title], index) => `\n== ${title}\n${(texts[index] ?? "").trimEnd().split("\n").slice(-MAX_LINES).join("\n")}`).join("\n");
 }
 
 function print(text: string): void {
