@@ -9,7 +9,7 @@ import type { Bundle } from "@paddock/api/log/bundle";
 import type { EventDataOf, EventType, LogEvent, NewEvent } from "@paddock/api/log/events";
 import { foldEvent, hashOf } from "@paddock/api/log/fold";
 import { EMPTY_STATE } from "@paddock/api/log/state";
-import type { SessionState } from "@paddock/api/log/state";
+import type { CallState, SessionState } from "@paddock/api/log/state";
 import {
   buildTestBundle,
   decidedEvent,
@@ -158,36 +158,60 @@ test("an operator's event that changes nothing is answered with the earlier one"
   await store.close();
 });
 
-// Anything a runner or operator may try, sensible or not.
-type Try = (bundle: Bundle, log: readonly LogEvent[]) => { readonly role: "runner" | "operator"; readonly event: NewEvent };
+// What a runner or operator may try: mostly what could come next, often the wrong thing, sometimes off by one.
+interface Moment {
+  readonly bundle: Bundle;
+  readonly state: SessionState;
+}
+type Try = (moment: Moment) => { readonly role: "runner" | "operator"; readonly event: NewEvent };
 
-const calls = fc.tuple(fc.integer({ min: 1, max: 3 }), fc.integer({ min: 0, max: 1 })).map(([turn, index]) => `root/${turn}/${index}`);
-const turns = fc.integer({ min: 1, max: 3 });
-const attempts = fc.integer({ min: 1, max: 2 });
-const tools = fc.array(fc.constantFrom("bash", "read", "nothing"), { maxLength: 2 });
+const slip = fc.oneof({ weight: 8, arbitrary: fc.constant(0) }, { weight: 1, arbitrary: fc.constantFrom(-1, 1) });
+const tools = fc.array(fc.constantFrom("bash", "read", "nothing"), { maxLength: 2, size: "max" });
 const statuses = fc.constantFrom("ok", "error", "timeout", "cancelled", "denied", "indeterminate");
-const byRunner = (made: (bundle: Bundle, log: readonly LogEvent[]) => NewEvent): Try => (bundle, log) => ({ role: "runner", event: made(bundle, log) });
+const byRunner = (made: (moment: Moment) => NewEvent): Try => (moment) => ({ role: "runner", event: made(moment) });
 const byOperator = (made: NewEvent): Try => () => ({ role: "operator", event: made });
 
+function callAt({ state }: Moment, index: number): CallState {
+  return state.calls[index % Math.max(1, state.calls.length)] ?? { call: `root/${state.turns + 1}/0`, name: "bash", attempts: 0 };
+}
+
+function decide({ bundle }: Moment, { call, name }: CallState, decision: "Allow" | "Deny"): NewEvent {
+  return name === "read"
+    ? decidedEvent(bundle, call, { decision, tool: name, arguments: { path: "a" }, effect: "Pure" })
+    : decidedEvent(bundle, call, { decision, tool: name });
+}
+
+const index = fc.nat(1);
 const tries: fc.Arbitrary<Try> = fc.oneof(
-  { weight: 3, arbitrary: fc.tuple(turns, attempts).map(([turn, attempt]) => byRunner((_, log) => requestedEvent(turn, attempt, log.length))) },
-  { weight: 3, arbitrary: fc.tuple(turns, attempts, tools).map(([turn, attempt, names]) => byRunner(() => respondedEvent(turn, attempt, names.map((name) => ({ name, arguments: "{}" }))))) },
-  { weight: 4, arbitrary: fc.tuple(calls, fc.constantFrom("Allow", "Deny"), fc.boolean()).map(([call, decision, once]) =>
-      byRunner((bundle) => (once ? decidedEvent(bundle, call, { decision }) : decidedEvent(bundle, call, { decision, tool: "read", arguments: { path: "a" }, effect: "Pure" })))) },
-  { weight: 4, arbitrary: fc.tuple(calls, attempts).map(([call, attempt]) => byRunner(() => toolStartedEvent(call, attempt))) },
-  { weight: 4, arbitrary: fc.tuple(calls, statuses).map(([call, status]) => byRunner(() => toolFinishedEvent(call, { status }))) },
-  { weight: 1, arbitrary: fc.tuple(turns, attempts).map(([turn, attempt]) => byRunner(() => event("model.failed", { turn, attempt, class: "server", message: "" }))) },
+  {
+    weight: 4,
+    arbitrary: fc.tuple(slip, slip, slip).map(([turn, attempt, through]) =>
+      byRunner(({ state }) => requestedEvent(Math.max(1, state.turns + 1 + turn), Math.max(1, state.attempt + 1 + attempt), state.lastSeq + through)),
+    ),
+  },
+  {
+    weight: 4,
+    arbitrary: fc.tuple(slip, slip, tools).map(([turn, attempt, names]) =>
+      byRunner(({ state }) =>
+        respondedEvent(Math.max(1, state.turns + 1 + turn), Math.max(1, state.attempt + attempt), names.map((name) => ({ name, arguments: "{}" }))),
+      ),
+    ),
+  },
+  { weight: 6, arbitrary: fc.tuple(index, fc.constantFrom("Allow", "Allow", "Deny")).map(([at, decision]) => byRunner((moment) => decide(moment, callAt(moment, at), decision))) },
+  { weight: 6, arbitrary: fc.tuple(index, slip).map(([at, attempt]) => byRunner((moment) => toolStartedEvent(callAt(moment, at).call, Math.max(1, callAt(moment, at).attempts + 1 + attempt)))) },
+  { weight: 6, arbitrary: fc.tuple(index, statuses).map(([at, status]) => byRunner((moment) => toolFinishedEvent(callAt(moment, at).call, { status }))) },
+  { weight: 1, arbitrary: slip.map((attempt) => byRunner(({ state }) => event("model.failed", { turn: state.turns + 1, attempt: Math.max(1, state.attempt + attempt), class: "server", message: "" }))) },
   { weight: 1, arbitrary: fc.constant(byRunner(() => event("sandbox.requested", { reason: "bash" }))) },
   { weight: 1, arbitrary: fc.constantFrom("s1", "s2").map((podUid) => byOperator(event("sandbox.bound", { podUid, podName: podUid, address: "10.0.0.1" }))) },
   { weight: 1, arbitrary: fc.constantFrom("s1", "s2").map((podUid) => byOperator(event("sandbox.lost", { podUid, reason: "" }))) },
-  { weight: 1, arbitrary: fc.constantFrom("Completed", "ModelError", "Cancelled").map((outcome) => byRunner((_, log) => runFinishedEvent({ outcome, through: log.length }))) },
+  { weight: 1, arbitrary: fc.tuple(fc.constantFrom("Completed", "ModelError", "Cancelled"), slip).map(([outcome, through]) => byRunner(({ state }) => runFinishedEvent({ outcome, through: state.lastSeq + through }))) },
 );
 
 test("no sequence of appends breaks the log's laws", async (context) => {
   const { store, writer } = open(makeFolder(context));
   let sessions = 0;
   await fc.assert(
-    fc.asyncProperty(fc.array(tries, { minLength: 1, maxLength: 60 }), async (attempted) => {
+    fc.asyncProperty(fc.array(tries, { minLength: 20, maxLength: 80, size: "max" }), async (attempted) => {
       const uid = `u${(sessions += 1)}`;
       const bundle = buildTestBundle(uid);
       await writer.create({ bundle, namespaceUid: "n1", prompt: "Hello" });
@@ -196,13 +220,14 @@ test("no sequence of appends breaks the log's laws", async (context) => {
       await writer.appendByRunner(uid, podUid, { epoch: 1, batch: 1, events: [startedEvent(podUid, 1)] });
       let batch = 2;
       for (const attempt of attempted) {
-        const { role, event: tried } = attempt(bundle, await store.events(uid, { after: 0, limit: 1000 }));
+        const { state } = (await store.record(uid)) ?? assert.fail();
+        const { role, event: tried } = attempt({ bundle, state });
         const result = role === "runner" ? await writer.appendByRunner(uid, podUid, { epoch: 1, batch, events: [tried] }) : await writer.appendByOperator(uid, [tried]);
         if (role === "runner" && result?.kind === "stored") batch += 1;
       }
       checkLaws(await store.events(uid, { after: 0, limit: 1000 }), (await store.record(uid))?.state.lastHash);
     }),
-    { numRuns: 60 },
+    { numRuns: 40 },
   );
   await store.close();
 });

@@ -1,0 +1,83 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import fc from "fast-check";
+import type { SessionState } from "@paddock/api/log/state";
+import { boundEvents, buildTestBundle, event, foldAll, requestedEvent, runFinishedEvent, startedEvent } from "../../../test/fakes/session.ts";
+import type { StoredRecord } from "../store/store.ts";
+import { buildView, startOf, urgentPartOf } from "./view.ts";
+
+const bundle = buildTestBundle("u", { startTime: "2026-01-01T00:00:00.000Z" });
+
+function recordOf(state: SessionState, change: Partial<StoredRecord> = {}): StoredRecord {
+  const runner = { podUid: "p1", connected: true, since: "2026-01-01T00:00:01.000Z" };
+  const identity = { uid: "u", namespace: "team", name: "job", namespaceUid: "n1", bundle, bundleDigest: "sha256:bundle", bindKey: "secret" };
+  return { ...identity, state, batch: undefined, runner, acknowledged: false, version: 7, ...change };
+}
+
+const started = foldAll([...boundEvents(bundle), startedEvent("p1", 1), requestedEvent(1, 1, 3)]);
+const usage = { inputTokens: 100, cachedInputTokens: 20, outputTokens: 7 };
+const answer = { turn: 1, attempt: 1, message: { text: "Hi", toolCalls: [] }, finishReason: "stop", usage, seconds: 1.9 };
+
+test("a view shows the record without its keys", () => {
+  const view = buildView(recordOf(foldAll([event("model.responded", { ...answer, costNanoUSD: "1500000" })], started)));
+  assert.deepEqual(view, {
+    uid: "u",
+    namespace: "team",
+    name: "job",
+    version: 7,
+    activity: { kind: "Active" },
+    bundle: {
+      digest: "sha256:bundle",
+      agentDigest: "sha256:agent",
+      environmentDigest: "sha256:environment",
+      limits: bundle.limits,
+      startTime: bundle.startTime,
+      traceId: bundle.traceId,
+    },
+    runner: { podUid: "p1", epoch: 1, connected: true, since: "2026-01-01T00:00:01.000Z" },
+    sandbox: { requested: 0, pending: false },
+    cancelled: false,
+    lastSeq: 5,
+    turns: 1,
+    toolCalls: 0,
+    usage: { ...usage, totalTokens: 107, costUSD: "0.0015" },
+    recentSteps: [{ seq: 5, kind: "model", name: "m", outcome: "stop", seconds: 1 }],
+  });
+});
+
+test("an answer of unknown cost leaves the cost out", () => {
+  const { usage: shown } = buildView(recordOf(foldAll([event("model.responded", answer)], started)));
+  assert.deepEqual(shown, { ...usage, totalTokens: 107 });
+});
+
+test("a finished record has its result, and no problem any more", () => {
+  const problem = event("runner.reported", { problem: "EndpointUnreachable", subject: "m", message: "" });
+  const active = buildView(recordOf(foldAll([problem], started)));
+  assert.deepEqual(active.problem, { problem: "EndpointUnreachable", subject: "m", message: "" });
+  const finished = buildView(recordOf(foldAll([problem, runFinishedEvent({ outcome: "ModelError", text: "", reason: "no answer" })], started)));
+  assert.equal(finished.problem, undefined);
+  assert.deepEqual(finished.activity, { kind: "Finished", outcome: "ModelError", at: "2026-01-01T00:00:00.000Z" });
+  assert.deepEqual(finished.result, { outcome: "ModelError", text: "", truncated: false, message: "no answer" });
+});
+
+test("counters alone are not urgent", () => {
+  const before = buildView(recordOf(started));
+  const counted = buildView(recordOf(foldAll([event("model.responded", answer)], started), { version: 8 }));
+  assert.equal(urgentPartOf(counted), urgentPartOf(before));
+  const disconnected = buildView(recordOf(started, { runner: { podUid: "p1", connected: false, since: "2026-01-01T00:00:02.000Z" } }));
+  assert.notEqual(urgentPartOf(disconnected), urgentPartOf(before));
+});
+
+test("a text is cut to its bytes and never inside a character", () => {
+  assert.equal(startOf("añb", 2), "a");
+  assert.equal(startOf("a😀b", 4), "a");
+  assert.equal(startOf("a😀b", 5), "a😀");
+  fc.assert(
+    fc.property(fc.string({ unit: "binary" }), fc.nat(40), (text, bytes) => {
+      const start = startOf(text, bytes);
+      assert.ok(text.startsWith(start) && Buffer.byteLength(start) <= bytes);
+      const [nextCharacter] = text.slice(start.length);
+      if (nextCharacter !== undefined) assert.ok(Buffer.byteLength(start + nextCharacter) > bytes);
+    }),
+  );
+});
