@@ -9,6 +9,9 @@ export interface Counts {
   readonly skipped: number;
 }
 
+// A bound against hanging, not an expectation: a file that something keeps alive fails by name instead of holding up the run.
+const hungAfterMs = 120_000;
+
 /** Test files that need no cluster: all but test/e2e and test/bench. */
 export function findUnitTests(): readonly string[] {
   const folders = ["crds", "operator", "gateway", "runner-image", "sandbox-image", "test"];
@@ -21,7 +24,7 @@ export function findUnitTests(): readonly string[] {
 /** Runs the unit tests; what they printed is in `output`, shortened to the failures and the closing counts. */
 export async function runUnitTests(): Promise<Counts & StepResult> {
   const files = findUnitTests();
-  const result = await runNode(["--test", "--test-reporter=spec", "--test-concurrency=2", ...files]);
+  const result = await runNode(["--test", "--test-reporter=spec", "--test-concurrency=2", `--test-timeout=${hungAfterMs}`, ...files]);
   const counts = parseCounts(result.output);
   return { ...result, ...counts, code: result.code === 0 && counts.passed === 0 ? 1 : result.code, output: shorten(result.output, counts) };
 }
