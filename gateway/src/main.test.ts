@@ -150,3 +150,14 @@ test("SIGTERM ends open streams and the process, and its log holds no token", as
   assert.equal((await held.next()).done, true);
   for (const token of [operator, runner]) assert.ok(!gateway.lines.join("\n").includes(token));
 });
+
+test("a faulty environment ends the process with a sentence that names the variable", async () => {
+  const child = spawn(process.execPath, [MAIN], { env: { PADDOCK_NAMESPACE: "x" }, stdio: ["ignore", "ignore", "pipe"] });
+  let text = "";
+  child.stderr.on("data", (chunk: Buffer) => {
+    text += chunk.toString("utf8");
+  });
+  const [code] = (await once(child, "close")) as [number];
+  assert.equal(code, 1);
+  assert.match(text, /^paddock-gateway: .*PADDOCK_OPERATOR_USER is not set/);
+});

@@ -26,7 +26,10 @@ export function buildApp(ports: ApiPorts): Hono<ApiEnv> {
     const { method, path } = context.req;
     // Too late to answer otherwise: the stream was open.
     if (context.env.outgoing.headersSent) return RESPONSE_ALREADY_SENT;
-    if (error instanceof ProblemError) return problemResponse(error);
+    if (error instanceof ProblemError) {
+      ports.logger.debug({ problem: error.problem, detail: error.message, method, path }, "request refused");
+      return problemResponse(error);
+    }
     ports.logger.error({ err: error, method, path }, "request failed");
     return problemResponse(new ProblemError("internal", "the gateway failed to serve the request: try again, its log says more"));
   });

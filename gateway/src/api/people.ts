@@ -3,7 +3,7 @@ import type { Context } from "hono";
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import { eventData } from "@paddock/api/log/events";
 import type { EventType } from "@paddock/api/log/events";
-import type { RecordView } from "@paddock/api/wire/records";
+import type { EventPage, StateView } from "@paddock/api/wire/people";
 import { followLog } from "../log/follow.ts";
 import type { Followed } from "../log/follow.ts";
 import { buildView } from "../log/view.ts";
@@ -77,7 +77,8 @@ function parseType(text: string): EventType {
 
 async function listEvents({ store }: ApiPorts, context: Context<ApiEnv>, { record, query }: { record: StoredRecord; query: EventQuery }): Promise<Response> {
   const events = await store.events(record.uid, query);
-  return context.json({ uid: record.uid, events, lastSeq: record.state.lastSeq, finished: record.state.finished !== undefined });
+  const page: EventPage = { uid: record.uid, events, lastSeq: record.state.lastSeq, finished: record.state.finished !== undefined };
+  return context.json(page);
 }
 
 interface Read {
@@ -133,7 +134,7 @@ function messageOf(item: Followed, uid: string): StreamMessage {
 }
 
 /** The session as it is now, so that a reader can show something before it has read the log. Pure. */
-function buildState(record: StoredRecord): Omit<RecordView, "version" | "bundle" | "sandbox" | "runner"> {
+function buildState(record: StoredRecord): StateView {
   const { version: _version, bundle: _bundle, sandbox: _sandbox, runner: _runner, ...state } = buildView(record);
   return state;
 }

@@ -94,6 +94,9 @@ describe("any event", () => {
     const refused = ask({ ...started, lastSeq: LOG_LIMITS.events }, requestedEvent(1, 1, 3));
     assert.deepEqual([refused.kind, "problem" in refused ? refused.problem : ""], ["refuse", "limit"]);
     assert.equal(ask({ ...running, lastSeq: LOG_LIMITS.events + LOG_LIMITS.headroomEvents }, toolFinishedEvent(CALL)).kind, "refuse");
+    const stuffed = { ...running, lastSeq: LOG_LIMITS.events + LOG_LIMITS.headroomEvents, lastNewsSeq: 1, bytes: LOG_LIMITS.logBytes * 2 };
+    assert.equal(ask(stuffed, event("session.cancelled", { reason: "" }), { who: "operator" }).kind, "accept");
+    assert.equal(ask(stuffed, runFinishedEvent({ outcome: "RunnerFailed", through: 9 })).kind, "accept");
     assert.equal(ask({ ...running, bytes: LOG_LIMITS.logBytes }, toolFinishedEvent(CALL)).kind, "accept");
     assert.equal(ask({ ...started, bytes: LOG_LIMITS.logBytes }, requestedEvent(1, 1, 3)).kind, "refuse");
   });

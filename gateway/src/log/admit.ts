@@ -32,15 +32,9 @@ const RULES: { readonly [T in EventType]: Rule<T> } = {
 };
 
 /** Results of what was allowed, and the operator's facts: the log keeps room for them. */
-const HEADROOM: ReadonlySet<EventType> = new Set([
-  "model.failed",
-  "model.responded",
-  "tool.finished",
-  "sandbox.bound",
-  "sandbox.lost",
-  "session.cancelled",
-  "run.finished",
-]);
+const HEADROOM: ReadonlySet<EventType> = new Set(["model.failed", "model.responded", "tool.finished", "sandbox.bound", "sandbox.lost"]);
+/** What ends a session is stored however full the log is; there is one of each. */
+const UNLIMITED: ReadonlySet<EventType> = new Set(["session.cancelled", "run.finished"]);
 
 /**
  * May this event be appended to a log in this state? The gateway's one decision, pure. Accepted events come back as they are to be
@@ -83,6 +77,7 @@ function refuseSize(state: SessionState, event: NewEvent): Refusal | undefined {
   if (bytes > LOG_LIMITS.eventBytes) {
     return refuse("too-large", "final", `${event.type} has ${bytes} bytes and an event at most ${LOG_LIMITS.eventBytes}: cut its content and say so in it`);
   }
+  if (UNLIMITED.has(event.type)) return undefined;
   const [moreEvents, moreBytes] = HEADROOM.has(event.type) ? [LOG_LIMITS.headroomEvents, LOG_LIMITS.headroomBytes] : [0, 0];
   if (state.lastSeq + 1 > LOG_LIMITS.events + moreEvents) {
     return refuse("limit", "final", `the log has ${state.lastSeq} events of at most ${LOG_LIMITS.events}: finish the run`);

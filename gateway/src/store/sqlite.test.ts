@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
-import { describeStore } from "./cases.ts";
+import { describeStore } from "./cases.test.ts";
 import { openSqliteStore } from "./sqlite.ts";
 
 const now = (): Date => new Date();
