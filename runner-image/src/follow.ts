@@ -53,7 +53,7 @@ function isFenced(error: unknown): boolean {
 
 export function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  return error.message === "" ? String((error as NodeJS.ErrnoException).code ?? error.name) : error.message;
+  return error.message === "" ? ((error as NodeJS.ErrnoException).code ?? error.name) : error.message;
 }
 
 async function followOnce(following: Following, onProgress: () => void): Promise<void> {

@@ -45,14 +45,18 @@ function callStep(state: CallState, sandbox: Sandbox, { view, turn }: { readonly
   const decided = decisionOf(turn, call)?.data;
   if (decided === undefined || decision === undefined) return undefined;
   if (decision.decision === "Deny") return { kind: "finishCall", call, verdict: deniedCall(decided.rule) };
-  const isOrphan = attempts > 0 && decision.effect === "Once";
-  // Until the sandbox is bound again the command of before may still be running.
-  if (isOrphan && sandbox.phase === "unreached") return undefined;
-  const verdict = isOrphan ? unknownOutcome(name, whatHappened(view.events, call)) : givenUp(attempts, sandbox);
+  if (attempts > 0 && decision.effect === "Once") {
+    // Until the sandbox is bound again the command of before may still be running.
+    return sandbox.phase === "unreached" ? undefined : { kind: "finishCall", call, verdict: unknownOutcome(name, whatHappened(view.events, call)) };
+  }
+  const verdict = givenUp(attempts, sandbox);
   if (verdict !== undefined) return { kind: "finishCall", call, verdict };
-  if (sandbox.phase !== "ready") return undefined;
-  const note = isFreshSandbox(view.events) ? { note: FRESH_SANDBOX } : {};
-  return { kind: "startCall", call, tool: name, arguments: decided.arguments, attempt: attempts + 1, ...note };
+  return sandbox.phase === "ready" ? startStep(state, decided.arguments, view.events) : undefined;
+}
+
+function startStep({ call, name, attempts }: CallState, args: Readonly<Record<string, unknown>>, events: readonly LogEvent[]): Step {
+  const note = isFreshSandbox(events) ? { note: FRESH_SANDBOX } : {};
+  return { kind: "startCall", call, tool: name, arguments: args, attempt: attempts + 1, ...note };
 }
 
 function givenUp(attempts: number, sandbox: Sandbox): Verdict | undefined {

@@ -5,7 +5,10 @@ import type { TestContext } from "node:test";
 import { pino } from "pino";
 import type { Bundle } from "@paddock/api/log/bundle";
 import type { LogEvent, LogEventOf, EventType, NewEvent } from "@paddock/api/log/events";
+import type { RecordView } from "@paddock/api/wire/records";
+import type { Delta } from "@paddock/api/wire/runner";
 import { follow, send } from "../../../test/fakes/client.ts";
+import type { Events, ServerEvent } from "../../../test/fakes/client.ts";
 import { startLocalGateway } from "../../../test/fakes/gateway.ts";
 import type { LocalGateway } from "../../../test/fakes/gateway.ts";
 import { buildTestBundle } from "../../../test/fakes/session.ts";
@@ -31,6 +34,8 @@ export interface Lab {
   of<T extends EventType>(type: T): Promise<readonly LogEventOf<T>[]>;
   /** Resolves with the first event, old or new, that fits. */
   seen(fits: (event: LogEvent) => boolean): Promise<LogEvent>;
+  /** What is shown to people while the model speaks, from now on. */
+  deltas(): Promise<AsyncGenerator<Delta>>;
   credential(name: string, value: string): Promise<void>;
 }
 
@@ -77,21 +82,29 @@ export async function openLab(t: TestContext, options: LabOptions): Promise<Lab>
     const { body } = await send(gateway, { path: `${path}?limit=500`, token: person });
     return (body as { events: LogEvent[] }).events;
   };
-  const seen = async (fits: (event: LogEvent) => boolean): Promise<LogEvent> => {
-    for (;;) {
-      // The stream ends when the gateway is restarted; then it is opened again.
-      const stream = await follow(gateway, { path, token: person }).catch(() => undefined);
-      try {
-        for await (const { data } of stream ?? []) {
-          const event = data as LogEvent;
-          if (typeof event.seq === "number" && typeof event.type === "string" && fits(event)) return event;
-        }
-      } finally {
-        stream?.close();
+  // The stream ends when the gateway is restarted; then it is opened again.
+  // The stream breaks when the gateway is restarted; then it is opened again.
+  async function* watch(): AsyncGenerator<ServerEvent> {
+    for (let ended = false; !ended; ) {
+      for await (const one of await follow(gateway, { path, token: person }).catch(() => [])) {
+        ended = one.event === "end";
+        yield one;
       }
-      const late = (await events().catch(() => [])).find(fits);
-      if (late !== undefined) return late;
     }
+  }
+  const seen = async (fits: (event: LogEvent) => boolean): Promise<LogEvent> => {
+    for await (const { event: kind, data } of watch()) if (kind === "log" && fits(data as LogEvent)) return data as LogEvent;
+    throw new Error("the run finished without such an event");
+  };
+  async function* onlyDeltas(watched: AsyncGenerator<ServerEvent>): AsyncGenerator<Delta> {
+    for await (const { event: kind, data } of watched) if (kind === "delta") yield data as Delta;
+  }
+  const deltas = async (): Promise<AsyncGenerator<Delta>> => {
+    const watched = watch();
+    // The state comes first: from then on nothing that is shown is missed.
+    await watched.next();
+    t.after(() => watched.return(undefined));
+    return onlyDeltas(watched);
   };
   const register = async (podUid: string): Promise<RunnerPod> => {
     await asOperator("PUT", `/v1/pods/${podUid}`, { sessionUid: uid, component: "runner", podName: podUid });
@@ -113,6 +126,7 @@ export async function openLab(t: TestContext, options: LabOptions): Promise<Lab>
     folder,
     events,
     seen,
+    deltas,
     register,
     asOperator: (event) => asOperator("POST", `/v1/records/${uid}/events`, { events: [event] }),
     of: async (type) => (await events()).filter((event) => event.type === type) as never,
@@ -164,26 +178,26 @@ interface Binding {
 }
 
 /** What the operator does: a sandbox that is asked for is bound. The tests' sandbox is always the same one, on loopback. */
-function bindSandboxes({ gateway, operator, uid, append }: Binding): { stop(): void; readonly ended: Promise<void> } {
+function bindSandboxes(binding: Binding): { stop(): void; readonly ended: Promise<void> } {
   let stopped = false;
-  let close = (): void => undefined;
+  let stream: Events | undefined;
   const work = async (): Promise<void> => {
     while (!stopped) {
-      const stream = await follow(gateway, { path: "/v1/records", token: operator }).catch(() => undefined);
-      close = () => stream?.close();
-      for await (const { event, data } of stream ?? []) {
-        const record = data as { uid: string; sandbox: { pending: boolean; requested: number } };
-        if (event !== "record" || record.uid !== uid || !record.sandbox.pending) continue;
-        const podUid = `sandbox-${record.sandbox.requested}`;
-        await append({ type: "sandbox.bound", data: { podUid, podName: podUid, address: "127.0.0.1" } }).catch(() => undefined);
-      }
+      stream = await follow(binding.gateway, { path: "/v1/records", token: binding.operator }).catch(() => undefined);
+      for await (const { event, data } of stream ?? []) if (event === "record") await bindSandbox(binding, data as RecordView);
     }
   };
   return {
     stop: () => {
       stopped = true;
-      close();
+      stream?.close();
     },
     ended: work(),
   };
+}
+
+async function bindSandbox({ uid, append }: Binding, record: RecordView): Promise<void> {
+  if (record.uid !== uid || !record.sandbox.pending) return;
+  const podUid = `sandbox-${record.sandbox.requested}`;
+  await append({ type: "sandbox.bound", data: { podUid, podName: podUid, address: "127.0.0.1" } }).catch(() => undefined);
 }

@@ -1,0 +1,133 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import type { EventDataOf, NewEvent } from "@paddock/api/log/events";
+import { decidedEvent, event, requestedEvent, respondedEvent, runFinishedEvent, startedEvent, toolFinishedEvent, toolStartedEvent } from "../../test/fakes/session.ts";
+import { next } from "./next.ts";
+import type { Here } from "./next.ts";
+import { BUNDLE, viewOf } from "./testdata/view.ts";
+
+const START = Date.parse(BUNDLE.startTime);
+const CALL = "root/1/0";
+const BOUND = { podUid: "s1", podName: "s1", address: "10.0.0.9" };
+const READY: Here["sandbox"] = { podUid: "s1", phase: "ready", reason: "" };
+
+const started = startedEvent("p1", 1);
+const asked = [started, requestedEvent(1, 1, 3)];
+const requestedSandbox = event("sandbox.requested", { reason: "bash needs a sandbox" });
+const boundSandbox = event("sandbox.bound", BOUND);
+const lostSandbox = event("sandbox.lost", { podUid: "s1", reason: "OOMKilled" });
+
+function answered(name: string, args = "{}"): NewEvent[] {
+  return [...asked, respondedEvent(1, 1, [{ name, arguments: args }])];
+}
+
+function decided(tool: string, effect: EventDataOf<"tool.decided">["effect"], decision: "Allow" | "Deny" = "Allow"): NewEvent[] {
+  return [...answered(tool), decidedEvent(BUNDLE, CALL, { tool, effect, decision, rule: "because" })];
+}
+
+function failed(change: Partial<EventDataOf<"model.failed">> = {}): NewEvent {
+  return event("model.failed", { turn: 1, attempt: 1, class: "server", message: "503 of the endpoint", ...change });
+}
+
+function said(turn: number, text: string, finishReason = "stop"): NewEvent[] {
+  return [requestedEvent(turn, 1, 3), event("model.responded", { turn, attempt: 1, message: { text, toolCalls: [] }, finishReason, seconds: 1 })];
+}
+
+interface Row {
+  readonly name: string;
+  readonly log: readonly NewEvent[];
+  readonly here?: Partial<Here>;
+  /** A part of each step that is to come, in order. */
+  readonly steps: readonly object[];
+}
+
+const rows: readonly Row[] = [
+  { name: "a new session starts its runner", log: [], steps: [{ kind: "startRunner", reason: "new", recovered: [] }] },
+  { name: "a started session asks the model", log: [started], steps: [{ kind: "askModel", turn: 1, attempt: 1, failures: 0, delaySeconds: 0 }] },
+  { name: "a request under way is waited for", log: asked, here: { underWay: new Set(["askModel"]) }, steps: [] },
+  { name: "a request nobody waits for is given up", log: asked, steps: [{ kind: "abandonRequest", turn: 1, attempt: 1 }] },
+  { name: "a request without answer is asked again by the next runner", log: [...asked, startedEvent("p2", 2)], here: { epoch: 2 }, steps: [{ kind: "askModel", turn: 1, attempt: 2 }] },
+  { name: "a failed attempt is repeated after its delay", log: [...asked, failed({ delaySeconds: 2 })], steps: [{ kind: "askModel", attempt: 2, failures: 1, delaySeconds: 2 }] },
+  { name: "a failure without a next attempt ends the run", log: [...asked, failed()], steps: [{ kind: "finish", outcome: "ModelError", reason: "503 of the endpoint" }] },
+  { name: "an attempt that was cancelled counts for nothing", log: [...asked, failed({ class: "cancelled" })], steps: [{ kind: "askModel", attempt: 2, failures: 0 }] },
+  { name: "an answer without calls completes the run", log: [started, ...said(1, "Done.")], steps: [{ kind: "finish", outcome: "Completed", text: "Done.", reason: "" }] },
+  { name: "an empty answer is nudged once", log: [started, ...said(1, " ")], steps: [{ kind: "askModel", turn: 2 }] },
+  { name: "two empty answers end the run", log: [started, ...said(1, ""), ...said(2, "")], steps: [{ kind: "finish", outcome: "ModelError" }] },
+  { name: "a cut answer is no result", log: [started, ...said(1, "The answ", "length")], steps: [{ kind: "askModel", turn: 2 }] },
+  { name: "two cut answers end the run", log: [started, ...said(1, "a", "length"), ...said(2, "b", "length")], steps: [{ kind: "finish", outcome: "ModelError", text: "b" }] },
+  { name: "a filtered answer ends the run", log: [started, ...said(1, "", "content_filter")], steps: [{ kind: "finish", outcome: "ModelError" }] },
+  { name: "a result is given to the model", log: [...answered("bash"), toolFinishedEvent(CALL, { status: "error" })], steps: [{ kind: "askModel", turn: 2 }] },
+  { name: "answered calls that are not decided are decided now", log: answered("read", '{"path":"a"}'), steps: [{ kind: "decideCalls", calls: [{ call: CALL, name: "read", argumentsText: '{"path":"a"}' }] }] },
+  { name: "a denied call gets its result", log: decided("glob", "Pure", "Deny"), steps: [{ kind: "finishCall", call: CALL, verdict: { status: "denied" } }] },
+  { name: "an allowed call asks for a sandbox", log: decided("bash", "Once"), steps: [{ kind: "requestSandbox" }] },
+  { name: "a sandbox that was asked for is waited for", log: [...decided("bash", "Once"), requestedSandbox], steps: [] },
+  { name: "a bound sandbox is connected", log: [...decided("bash", "Once"), requestedSandbox, boundSandbox], steps: [{ kind: "connectSandbox", podUid: "s1", address: "10.0.0.9" }] },
+  { name: "an unreachable sandbox is replaced", log: [...decided("bash", "Once"), requestedSandbox, boundSandbox], here: { sandbox: { podUid: "s1", phase: "failed", reason: "refused" } }, steps: [{ kind: "requestSandbox", replaces: "s1" }] },
+  { name: "an allowed call starts in a connected sandbox", log: [...decided("bash", "Once"), requestedSandbox, boundSandbox], here: { sandbox: READY }, steps: [{ kind: "startCall", call: CALL, tool: "bash", attempt: 1, arguments: { command: "true" } }] },
+  { name: "a call under way is waited for", log: [...decided("bash", "Once"), requestedSandbox, boundSandbox, toolStartedEvent(CALL, 1)], here: { sandbox: READY, underWay: new Set([CALL]) }, steps: [] },
+  { name: "started and not finished, Pure: rebinds, then runs again", log: [...decided("read", "Pure"), requestedSandbox, boundSandbox, toolStartedEvent(CALL, 1)], steps: [{ kind: "connectSandbox" }] },
+  { name: "started and not finished, Pure, bound: runs again", log: [...decided("read", "Pure"), requestedSandbox, boundSandbox, toolStartedEvent(CALL, 1)], here: { sandbox: READY }, steps: [{ kind: "startCall", attempt: 2 }] },
+  { name: "started and not finished, Idempotent, bound: runs again", log: [...decided("write", "Idempotent"), requestedSandbox, boundSandbox, toolStartedEvent(CALL, 1)], here: { sandbox: READY }, steps: [{ kind: "startCall", attempt: 2 }] },
+  { name: "started and not finished, Once: first rebinds", log: [...decided("bash", "Once"), requestedSandbox, boundSandbox, toolStartedEvent(CALL, 1)], steps: [{ kind: "connectSandbox" }] },
+  { name: "started and not finished, Once, bound: indeterminate", log: [...decided("bash", "Once"), requestedSandbox, boundSandbox, toolStartedEvent(CALL, 1)], here: { sandbox: READY }, steps: [{ kind: "finishCall", verdict: { status: "indeterminate" } }] },
+  { name: "sandbox lost, Once: indeterminate at once", log: [...decided("bash", "Once"), requestedSandbox, boundSandbox, toolStartedEvent(CALL, 1), lostSandbox], steps: [{ kind: "finishCall", verdict: { status: "indeterminate" } }] },
+  { name: "sandbox lost, Pure: asks for a new one", log: [...decided("read", "Pure"), requestedSandbox, boundSandbox, toolStartedEvent(CALL, 1), lostSandbox], steps: [{ kind: "requestSandbox", reason: "read needs a sandbox again: OOMKilled" }] },
+  { name: "three sandboxes lost in a row end the call", log: [...decided("read", "Pure"), requestedSandbox, boundSandbox, lostSandbox, lostSandbox, lostSandbox], steps: [{ kind: "finishCall", verdict: { status: "error" } }] },
+  { name: "a call started three times is given up", log: [...decided("read", "Pure"), requestedSandbox, boundSandbox, ...[1, 2, 3].map((n) => toolStartedEvent(CALL, n))], here: { sandbox: READY }, steps: [{ kind: "finishCall", verdict: { status: "error" } }] },
+  { name: "a cancelled session finishes its open calls", log: [...decided("bash", "Once"), event("session.cancelled", { reason: "asked" })], steps: [{ kind: "finishCall", verdict: { status: "cancelled" } }] },
+  { name: "a cancelled session waits for what is being stopped", log: [...asked, event("session.cancelled", { reason: "asked" })], here: { underWay: new Set(["askModel"]) }, steps: [] },
+  { name: "a cancelled session ends", log: [started, event("session.cancelled", { reason: "asked" })], steps: [{ kind: "finish", outcome: "Cancelled" }] },
+  { name: "a session past its deadline ends", log: [started], here: { nowMs: START + 3_600_000 }, steps: [{ kind: "finish", outcome: "DeadlineExceeded" }] },
+  { name: "a log that takes no more ends the run", log: [started], here: { refusal: "the log is full" }, steps: [{ kind: "finish", outcome: "RunnerFailed", reason: "the log is full" }] },
+  { name: "a stopping process starts nothing", log: decided("bash", "Once"), here: { stopping: true }, steps: [] },
+  { name: "a finished run is left", log: [started, runFinishedEvent()], steps: [{ kind: "exit", why: "finished" }] },
+  { name: "a newer runner's session is left", log: [startedEvent("p2", 2)], steps: [{ kind: "exit", why: "fenced" }] },
+];
+
+for (const { name, log, here, steps } of rows) {
+  test(name, () => {
+    const taken = next(viewOf(log), { epoch: 1, nowMs: START + 1000, stopping: false, underWay: new Set(), ...here });
+    assert.equal(taken.length, steps.length, JSON.stringify(taken));
+    for (const [index, step] of steps.entries()) assert.partialDeepStrictEqual(taken[index], step);
+  });
+}
+
+test("a runner that takes over tells what was in flight", () => {
+  const log = [...decided("bash", "Once"), requestedSandbox, boundSandbox, toolStartedEvent(CALL, 1)];
+  const steps = next(viewOf(log), { epoch: 2, nowMs: START, stopping: false, underWay: new Set() });
+  assert.deepEqual(steps, [{ kind: "startRunner", reason: "resume", recovered: [CALL] }]);
+});
+
+test("turns that are used up end the run with a reason that says what to raise", () => {
+  const bundle = { ...BUNDLE, limits: { maxTurns: 1, timeoutSeconds: 3600 } };
+  const [step] = next(viewOf([...answered("read"), toolFinishedEvent(CALL)], bundle), { epoch: 1, nowMs: START, stopping: false, underWay: new Set() });
+  assert.ok(step?.kind === "finish");
+  assert.equal(step.outcome, "MaxTurns");
+  assert.match(step.reason, /limits\.maxTurns/);
+});
+
+test("calls that were cut with their answer are never run", () => {
+  const cut = event("model.responded", { turn: 1, attempt: 1, message: { text: "", toolCalls: [{ id: "", name: "bash", arguments: '{"comm' }] }, finishReason: "length", seconds: 1 });
+  const steps = next(viewOf([...asked, cut]), { epoch: 1, nowMs: START, stopping: false, underWay: new Set() });
+  assert.partialDeepStrictEqual(steps, [{ kind: "finishCall", call: CALL, verdict: { status: "error" } }]);
+});
+
+test("ten calls of one turn run eight at a time", () => {
+  const calls = Array.from({ length: 10 }, () => ({ name: "read", arguments: '{"path":"a"}' }));
+  const decisions = calls.map((_, index) => decidedEvent(BUNDLE, `root/1/${index}`, { tool: "read", effect: "Pure", arguments: { path: "a" } }));
+  const log = [...asked, respondedEvent(1, 1, calls), ...decisions, requestedSandbox, boundSandbox];
+  const here: Here = { epoch: 1, nowMs: START, stopping: false, underWay: new Set(), sandbox: READY };
+  const first = next(viewOf(log), here);
+  assert.deepEqual(first.map((step) => step.kind === "startCall" && step.call), [0, 1, 2, 3, 4, 5, 6, 7].map((index) => `root/1/${index}`));
+  const underWay = new Set(first.slice(1).map((step) => (step.kind === "startCall" ? step.call : "")));
+  const then = next(viewOf([...log, toolStartedEvent("root/1/0", 1), toolFinishedEvent("root/1/0")]), { ...here, underWay });
+  assert.deepEqual(then.map((step) => step.kind === "startCall" && step.call), ["root/1/8"]);
+});
+
+test("the first result from a new sandbox says that the old one is gone", () => {
+  const first = [...decided("bash", "Once"), requestedSandbox, boundSandbox, toolStartedEvent(CALL, 1), toolFinishedEvent(CALL), lostSandbox];
+  const second = [requestedEvent(2, 1, 12), respondedEvent(2, 1, [{ name: "bash", arguments: "{}" }]), decidedEvent(BUNDLE, "root/2/0"), requestedSandbox, event("sandbox.bound", { ...BOUND, podUid: "s2" })];
+  const [step] = next(viewOf([...first, ...second]), { epoch: 1, nowMs: START, stopping: false, underWay: new Set(), sandbox: { podUid: "s2", phase: "ready", reason: "" } });
+  assert.ok(step?.kind === "startCall");
+  assert.match(step.note ?? "", /new one/);
+});

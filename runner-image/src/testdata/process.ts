@@ -1,0 +1,35 @@
+// A runner as a process of its own, told by its argument what a pod is told by its environment: for tests that kill it.
+import { join } from "node:path";
+import { pino } from "pino";
+import { connectGateway } from "../gateway.ts";
+import { MODEL_LIMITS } from "../model/transport.ts";
+import { runRunner } from "../shell.ts";
+
+export interface ProcessOptions {
+  readonly gatewayUrl: string;
+  readonly gatewayCa: string;
+  readonly podUid: string;
+  readonly tokenFile: string;
+  readonly credentials: string;
+  readonly sandboxPort: number;
+}
+
+const options = JSON.parse(process.argv[2] ?? "") as ProcessOptions;
+const stop = new AbortController();
+process.once("SIGTERM", () => stop.abort());
+const ending = await runRunner(
+  {
+    gateway: connectGateway({ url: new URL(options.gatewayUrl), ca: options.gatewayCa, tokenFile: options.tokenFile }),
+    podName: options.podUid,
+    podUid: options.podUid,
+    credentialFile: (name) => join(options.credentials, name, "value"),
+    sandboxPort: options.sandboxPort,
+    limits: MODEL_LIMITS,
+    logger: pino({ level: "warn" }),
+    now: Date.now,
+    random: Math.random,
+  },
+  stop.signal,
+);
+process.stdout.write(`ended: ${ending}\n`);
+process.exit(0);

@@ -1,0 +1,53 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { decideTool, fingerprintOf } from "@paddock/api/policy/rules";
+import { BUNDLE } from "../testdata/view.ts";
+import { decideCall, parseArguments } from "./decision.ts";
+import { timeoutOf } from "./run.ts";
+
+const decide = (name: string, argumentsText: string): ReturnType<typeof decideCall> => decideCall(BUNDLE, { call: "root/1/0", name, argumentsText });
+
+test("a valid call of an allowed tool is decided with its fingerprint", () => {
+  const args = { command: "ls", timeoutSeconds: 5 };
+  assert.deepEqual(decide("bash", JSON.stringify(args)), {
+    type: "tool.decided",
+    data: { call: "root/1/0", tool: "bash", arguments: args, effect: "Once", decision: "Allow", fingerprint: fingerprintOf(BUNDLE, "bash", args), rule: decideTool(BUNDLE, "bash").rule },
+  });
+});
+
+test("a tool that the agent denies or does not list is denied", () => {
+  for (const [name, text] of [["glob", '{"pattern":"*"}'], ["grep", '{"pattern":"x"}']] as const) {
+    const event = decide(name, text);
+    assert.ok(event.type === "tool.decided" && event.data.decision === "Deny");
+    assert.match(event.data.rule, /agent\.spec\.tools/);
+  }
+});
+
+test("unknown tools and bad arguments become results that the model can repair", () => {
+  const cases: readonly (readonly [string, string, RegExp])[] = [
+    ["constructor", "{}", /No tool is called "constructor"\. The tools are: bash/],
+    ["bash", "[]", /not a JSON object/],
+    ["bash", '{"command":', /not a JSON object/],
+    ["bash", "{}", /command/],
+    ["bash", '{"command":"ls","cwd":"/"}', /cwd/],
+    ["read", '{"path":7}', /path/],
+  ];
+  for (const [name, text, words] of cases) {
+    const event = decide(name, text);
+    assert.ok(event.type === "tool.finished" && event.data.status === "error", name);
+    assert.match(event.data.content, words);
+  }
+});
+
+test("an empty text is an empty object", () => {
+  assert.deepEqual(parseArguments(" "), {});
+  assert.equal(parseArguments("null"), undefined);
+});
+
+test("a call has the time it asks for or its tool's, never more than the session has left", () => {
+  assert.equal(timeoutOf({ tool: "bash", arguments: {} }, 9999), 120);
+  assert.equal(timeoutOf({ tool: "read", arguments: {} }, 9999), 60);
+  assert.equal(timeoutOf({ tool: "bash", arguments: { timeoutSeconds: 600 } }, 9999), 600);
+  assert.equal(timeoutOf({ tool: "bash", arguments: { timeoutSeconds: 600 } }, 30.2), 31);
+  assert.equal(timeoutOf({ tool: "bash", arguments: {} }, -5), 1);
+});
