@@ -41,6 +41,8 @@ export interface Reviews {
   asked(resource: string): number;
   /** Data patched into `namespace/name` so far. */
   configMap(namespace: string, name: string): Readonly<Record<string, string>>;
+  /** Replaces the gateway's own token, in its file and in what is accepted, as the kubelet does. */
+  rotateOwnToken(): Promise<void>;
   /** Answers everything with status 500 while true. */
   setBroken(broken: boolean): void;
   close(): Promise<void>;
@@ -65,8 +67,12 @@ export async function startReviews(): Promise<Reviews> {
   const authority = parseAuthority(await makeAuthority(new Date()));
   const serving = await issueServing(authority, ["localhost", "127.0.0.1"], new Date());
   const folder = await mkdtemp(join(tmpdir(), "paddock-reviews-"));
-  const ownToken = randomBytes(16).toString("hex");
-  await writeFile(join(folder, "token"), ownToken);
+  let ownToken = "";
+  const rotateOwnToken = async (): Promise<void> => {
+    ownToken = randomBytes(16).toString("hex");
+    await writeFile(join(folder, "token"), ownToken);
+  };
+  await rotateOwnToken();
   await writeFile(join(folder, "ca.crt"), authority.certificate);
   const server = createServer({ cert: serving.certificate, key: serving.key }, (request, response) => {
     void readJson(request)
@@ -97,6 +103,7 @@ export async function startReviews(): Promise<Reviews> {
     revoke: (token) => void world.tokens.delete(token),
     asked: (resource) => world.counts.get(resource) ?? 0,
     configMap: (namespace, name) => world.configMaps.get(`${namespace}/${name}`) ?? {},
+    rotateOwnToken,
     setBroken: (broken) => {
       world.broken = broken;
     },
