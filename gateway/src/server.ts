@@ -107,8 +107,9 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       clearInterval(renewal);
       shutdown.abort();
       await stop(server);
-      await publishing;
+      // Ends a request that the API server leaves waiting.
       api.close();
+      await publishing;
       await store.close();
     },
   };
