@@ -31,7 +31,7 @@ async function measure(namespace: string): Promise<void> {
   config.loadFromFile(KUBECONFIG);
   const objects = config.makeApiClient(CustomObjectsApi);
   const core = config.makeApiClient(CoreV1Api);
-  const scripts = Object.fromEntries(Array.from({ length: PAIRS + 1 }, (_, round) => [`${prompt(round)}`, [say("Hello.")]]));
+  const scripts = Object.fromEntries(Array.from({ length: PAIRS + 1 }, (_, round) => [prompt(round), [say("Hello.")]]));
   await deployModel(namespace, { ...scripts, [CONTROL]: [say("Hello.")] });
   await apply(namespace, buildAgent("agent"), buildEnvironment("environment"));
   await eventually("a ready Environment", async () => {

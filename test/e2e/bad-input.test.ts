@@ -3,8 +3,9 @@ import assert from "node:assert/strict";
 import { API_VERSION } from "@paddock/api/group";
 import type { Environment } from "@paddock/api/environment";
 import type { Condition } from "@paddock/api/object";
-import { buildAgent, buildEnvironment, buildSession, eventually, openNamespace } from "./lab.ts";
+import { buildAgent, buildEnvironment, buildSession, eventually } from "./lab.ts";
 import { get, kubectl } from "./kubectl.ts";
+import { openNamespace } from "./namespace.ts";
 
 // Every answer names the field, shows the value and says what to write; the right value then goes through without anything being restarted.
 

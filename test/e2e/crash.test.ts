@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import type { LogEvent } from "@paddock/api/log/events";
-import { apply, buildAgent, buildEnvironment, buildSession, eventually, finished, openNamespace, reasonOf, runningPod } from "./lab.ts";
+import { apply, buildAgent, buildEnvironment, buildSession, eventually, finished, reasonOf, runningPod } from "./lab.ts";
 import type { Pod } from "./lab.ts";
 import { list } from "./kubectl.ts";
 import { call, deployModel, say } from "./model.ts";
+import { openNamespace } from "./namespace.ts";
 import { openGateway, readLog, userToken } from "./people.ts";
 import type { PeopleClient } from "./people.ts";
 import { killProcess } from "./processes.ts";

@@ -1,5 +1,3 @@
-import { after } from "node:test";
-import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Session } from "@paddock/api/session";
 import { API_VERSION } from "@paddock/api/group";
@@ -43,20 +41,6 @@ export async function eventually<T>(what: string, probe: () => Promise<T | undef
   }
   throw new Error(`waited ${seconds} s for ${what}; last: ${last instanceof Error ? last.message : JSON.stringify(last)}`);
 }
-
-/** A namespace of the test's own, deleted when the test file is done. */
-export async function openNamespace(prefix: string): Promise<string> {
-  const name = `e2e-${prefix}-${randomBytes(3).toString("hex")}`;
-  await must(["create", "namespace", name]);
-  opened.push(name);
-  return name;
-}
-
-// Registered on import: an `after` inside a `before` runs when that `before` ends, not when the file does.
-const opened: string[] = [];
-after(async () => {
-  if (opened.length > 0) await kubectl(["delete", "namespace", ...opened, "--wait=false", "--ignore-not-found"]);
-});
 
 /** Applies objects, each in the namespace unless it names its own. */
 export async function apply(namespace: string, ...objects: readonly object[]): Promise<void> {

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
-import { apply, buildAgent, buildEnvironment, buildSession, eventually, finished, openNamespace } from "./lab.ts";
+import { apply, buildAgent, buildEnvironment, buildSession, eventually, finished } from "./lab.ts";
 import { must } from "./kubectl.ts";
 import { call, deployModel, say } from "./model.ts";
+import { openNamespace } from "./namespace.ts";
 import { openGateway, readLog, tokenOf, userToken } from "./people.ts";
 import type { PeopleClient } from "./people.ts";
 

@@ -23,7 +23,7 @@ const deployed = new Map<string, Record<string, readonly Turn[]>>();
  * answer; a later call adds to those of earlier ones. With `apiKey` each request must bear it; it is Secret `scripted-model-key`, key `value`.
  */
 export async function deployModel(namespace: string, scripts: Readonly<Record<string, readonly Turn[]>>, options: { readonly apiKey?: string } = {}): Promise<void> {
-  const all = { "(no script)": [say("")], ...deployed.get(namespace), ...scripts };
+  const all = { "(no script)": [say("There is no script yet.")], ...deployed.get(namespace), ...scripts };
   deployed.set(namespace, all);
   const text = JSON.stringify(Object.entries(all).map(([prompt, turns]) => ({ prompt, turns })));
   if (options.apiKey !== undefined) await apply(namespace, { apiVersion: "v1", kind: "Secret", metadata: { name: `${NAME}-key` }, stringData: { value: options.apiKey } });

@@ -63,7 +63,7 @@ export async function openGateway(): Promise<PeopleClient> {
     },
     async follow(path, token, { lastEventId, until }) {
       const response = await open(path, token, { accept: "text/event-stream", ...(lastEventId === undefined ? {} : { "last-event-id": lastEventId }) });
-      if (response.statusCode !== 200) throw new Error(`${path}: ${response.statusCode}`);
+      if (response.statusCode !== 200) throw new Error(`${path}: ${String(response.statusCode)}`);
       const seen: SseEvent[] = [];
       for await (const event of parseSse(response)) {
         seen.push(event);

@@ -2,10 +2,11 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { randomBytes } from "node:crypto";
 import { credentialPath, modelCredential } from "@paddock/api/names";
-import { apply, buildAgent, buildEnvironment, buildSession, eventually, finished, openNamespace, reasonOf, runningPod } from "./lab.ts";
+import { apply, buildAgent, buildEnvironment, buildSession, eventually, finished, reasonOf, runningPod } from "./lab.ts";
 import { kubectl, list, must } from "./kubectl.ts";
 import type { Pod } from "./lab.ts";
 import { call, deployModel, say } from "./model.ts";
+import { openNamespace } from "./namespace.ts";
 import { openGateway, readLog, userToken } from "./people.ts";
 import type { PeopleClient } from "./people.ts";
 

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
-import { apply, buildAgent, buildEnvironment, buildSession, eventually, finished, openNamespace, podsOf } from "./lab.ts";
+import { apply, buildAgent, buildEnvironment, buildSession, eventually, finished, podsOf } from "./lab.ts";
 import { get } from "./kubectl.ts";
 import { deployModel, say } from "./model.ts";
+import { openNamespace } from "./namespace.ts";
 import { countWrites } from "./writes.ts";
 
 let namespace: string;
