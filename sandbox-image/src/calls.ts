@@ -47,12 +47,12 @@ export interface CallPorts {
   readonly workspace: string;
   readonly environment: Readonly<Record<string, string>>;
   readonly processes: ProcessTable;
-  /** What marks begin with. */
-  readonly prefix: string;
+  /** Where the marks of runs begin. */
+  readonly markBase: number;
   readonly log: Log;
 }
 
-export function createCalls({ workspace, environment, processes, prefix, log }: CallPorts): Calls {
+export function createCalls({ workspace, environment, processes, markBase, log }: CallPorts): Calls {
   const seen = new Set<string>();
   const running = new Map<AbortController, Promise<unknown>>();
 
@@ -66,7 +66,7 @@ export function createCalls({ workspace, environment, processes, prefix, log }: 
     const onGone = (): void => { stop.abort(new Error("the runner has gone")); };
     gone.addEventListener("abort", onGone, { once: true });
     if (gone.aborted) onGone();
-    const result = runWithin(call, { workspace, environment, processes, mark: `${prefix}${seen.size}`, signal: stop.signal });
+    const result = runWithin(call, { workspace, environment, processes, mark: markBase + seen.size, signal: stop.signal });
     running.set(stop, result);
     try {
       return await result;

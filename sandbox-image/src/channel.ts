@@ -44,12 +44,12 @@ export function createEgressChannel(log: Log, { pingEveryMs, pingDeadlineMs }: C
     });
     current = session;
     log("info", "egress channel open");
-    const pings = setInterval(() => { expectAnswer(session, socket); }, pingEveryMs);
+    const stopPings = startPings(session, socket);
     session.on("error", (error: Error) => { log("warn", "egress channel failed", { error: error.message }); });
     // Nothing new is sent after a GOAWAY; what runs may end.
     session.on("goaway", () => { forget(session); });
     session.once("close", () => {
-      clearInterval(pings);
+      stopPings();
       socket.destroy();
       forget(session);
       log("info", "egress channel closed");
@@ -60,20 +60,25 @@ export function createEgressChannel(log: Log, { pingEveryMs, pingDeadlineMs }: C
     if (current === session) current = undefined;
   }
 
-  function expectAnswer(session: ClientHttp2Session, socket: Socket): void {
-    if (session.closed || session.destroyed) return;
-    const deadline = setTimeout(() => {
-      log("warn", "egress channel: the runner does not answer");
-      session.destroy(undefined, constants.NGHTTP2_CANCEL);
-      socket.destroy();
-    }, pingDeadlineMs);
-    const clear = (): void => { clearTimeout(deadline); };
-    session.once("close", clear);
-    const sent = session.ping(() => {
-      clear();
-      session.off("close", clear);
-    });
-    if (!sent) clear(); // the one before has not been answered, and its deadline runs
+  /** Gives back how to stop. */
+  function startPings(session: ClientHttp2Session, socket: Socket): () => void {
+    let deadline: NodeJS.Timeout | undefined;
+    const every = setInterval(() => {
+      if (deadline !== undefined || session.closed || session.destroyed) return;
+      deadline = setTimeout(() => {
+        log("warn", "egress channel: the runner does not answer");
+        session.destroy(undefined, constants.NGHTTP2_CANCEL);
+        socket.destroy();
+      }, pingDeadlineMs);
+      session.ping(() => {
+        clearTimeout(deadline);
+        deadline = undefined;
+      });
+    }, pingEveryMs);
+    return () => {
+      clearInterval(every);
+      clearTimeout(deadline);
+    };
   }
 
   return {

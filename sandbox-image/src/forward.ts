@@ -89,30 +89,31 @@ function forwardRequest(stream: ClientHttp2Stream, body: IncomingMessage | undef
   });
 }
 
-/** Bytes in both directions; each side may end its own without ending the other's. */
+/**
+ * Bytes in both directions; each side may end its own without ending the other's. The program is read from the start, because only who reads
+ * notices that the other has gone; what it sends before the answer waits in the stream's window.
+ */
 function tunnel(stream: ClientHttp2Stream, socket: Duplex, head: Buffer): void {
   let answered = false;
   const giveUp = (trouble: Trouble): void => {
-    if (!answered) socket.end(rawAnswer(trouble));
+    if (!answered) socket.write(rawAnswer(trouble));
     answered = true;
     stream.close(constants.NGHTTP2_CANCEL);
+    socket.resume().end();
   };
   stream.setTimeout(ANSWER_MS, () => { giveUp(NO_ANSWER); });
   stream.once("close", () => { giveUp(CUT_OFF); });
   socket.once("close", () => { stream.close(constants.NGHTTP2_CANCEL); });
+  socket.once("end", () => { if (!answered) stream.close(constants.NGHTTP2_CANCEL); }); // nobody waits for the answer
+  if (head.length > 0) stream.write(head);
+  socket.pipe(stream);
   stream.once("response", (headers) => {
     stream.setTimeout(0);
     answered = true;
     const status = headers[":status"] ?? 502;
-    if (status < 200 || status > 299) {
-      socket.write(rawHead(status, forwardable(headers)));
-      pipeline(stream, socket, () => undefined);
-      return;
-    }
-    socket.write("HTTP/1.1 200 Connection established\r\n\r\n");
-    if (head.length > 0) stream.write(head);
-    pipeline(socket, stream, () => undefined);
-    pipeline(stream, socket, () => undefined);
+    const isOpen = status >= 200 && status <= 299;
+    socket.write(isOpen ? "HTTP/1.1 200 Connection established\r\n\r\n" : rawHead(status, forwardable(headers)));
+    pipeline(stream, socket, () => undefined); // a stream that is cut off destroys the socket
   });
 }
 

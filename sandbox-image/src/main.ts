@@ -1,5 +1,4 @@
 // The sandbox: tool server on 8080 for the runner, forwarder on 127.0.0.1:3128 for programs.
-import { randomBytes } from "node:crypto";
 import { once } from "node:events";
 import { mkdirSync } from "node:fs";
 import { createBinding } from "./binding.ts";
@@ -10,7 +9,7 @@ import { buildEnvironment, PROXY_PORT } from "./environment.ts";
 import { stackOf } from "./failure.ts";
 import { createForwarder } from "./forward.ts";
 import { openLog } from "./log.ts";
-import { createProcessTable, isOwnContainer } from "./processes.ts";
+import { createProcessTable, drawMarkBase, isOwnContainer } from "./processes.ts";
 import { createToolServer } from "./server.ts";
 
 const log = openLog((line) => process.stdout.write(line));
@@ -24,9 +23,9 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => 
 
 const config = readConfig();
 mkdirSync(config.home, { recursive: true });
-const prefix = `${randomBytes(9).toString("hex")}.`;
-const processes = createProcessTable(prefix, isOwnContainer());
-const calls = createCalls({ workspace: config.workspace, environment: buildEnvironment(config, PROXY_PORT), processes, prefix, log });
+const markBase = drawMarkBase();
+const processes = createProcessTable(markBase, isOwnContainer());
+const calls = createCalls({ workspace: config.workspace, environment: buildEnvironment(config, PROXY_PORT), processes, markBase, log });
 const channel = createEgressChannel(log);
 const forwarder = createForwarder(channel).listen(PROXY_PORT, "127.0.0.1");
 const server = createToolServer({ workspace: config.workspace, binding: createBinding(), calls, channel, log }).listen(config.toolPort);

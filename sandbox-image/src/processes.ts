@@ -1,9 +1,15 @@
+import { randomInt } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** Every process of a command bears this variable, unless it threw its environment away. */
+/**
+ * Names a run among all runs of this machine, in what its processes inherit: this variable, and the limit of file locks (`ulimit -x`), which
+ * no kernel enforces any more, every process may read, and nobody can raise again.
+ */
 export const MARK_VARIABLE = "PADDOCK_CALL";
 
+/** Marks of one server: `base` up to this many more. */
+const MOST_MARKS = 2 ** 20;
 const GRACE_MS = 500;
 const GIVE_UP_MS = 5000;
 const POLL_MS = 20;
@@ -18,36 +24,40 @@ interface Process {
 }
 
 /**
- * Which process belongs to which run. A run's processes are those that carry its mark in their environment, those of its shell's session while
- * the shell lives, those seen to descend from one of them, and those seen before: so `setsid`, `nohup` and `env -i` do not get out of sight.
- * Only a process that forks twice and throws its environment away between two looks does; a takeover ends that one too (`stopAll`).
+ * Which process belongs to which run: those that bear its mark in their environment or limits, those of its shell's session while the shell
+ * lives, those seen to descend from one of them, and those seen before. So `setsid`, `nohup`, `env -i` and forking twice do not get one out of sight.
  */
 export interface ProcessTable {
   /** From the start of a run's shell until it is reaped; the mark is in its environment. */
-  adopt(mark: string, shell: number): void;
+  adopt(mark: number, shell: number): void;
   release(shell: number): void;
   /** Living processes of a run. Reads /proc, synchronously. */
-  of(mark: string): readonly number[];
+  of(mark: number): readonly number[];
   /** Ends a run's processes: SIGTERM, half a second later SIGKILL until none is left. False when one outlived five seconds of that. */
-  stop(mark: string): Promise<boolean>;
+  stop(mark: number): Promise<boolean>;
   /** The same for all runs; in a container of our own for every process but ourselves. */
   stopAll(): Promise<boolean>;
 }
 
-/** `prefix` is what the marks of this table begin with. `ownContainer`: no process but ours and those of commands can exist here. */
-export function createProcessTable(prefix: string, ownContainer: boolean): ProcessTable {
-  const shells = new Map<number, string>();
-  let known = new Map<string, string>();
+/** No other process of the machine may bear a mark between two bases. Up to 2^47, so that numbers stay exact. */
+export function drawMarkBase(): number {
+  return randomInt(2 ** 20, 2 ** 27) * MOST_MARKS;
+}
 
-  function look(): readonly (Process & { readonly mark: string | undefined })[] {
+/** `base` as drawn. `ownContainer`: no process but ours and those of commands can exist here. */
+export function createProcessTable(base: number, ownContainer: boolean): ProcessTable {
+  const shells = new Map<number, number>();
+  let known = new Map<string, number>();
+
+  function look(): readonly (Process & { readonly mark: number | undefined })[] {
     const processes = readProcesses();
     const byPid = new Map(processes.map((process) => [process.pid, process]));
-    const marks = new Map<number, string | undefined>();
-    const markOf = (process: Process): string | undefined => {
+    const marks = new Map<number, number | undefined>();
+    const markOf = (process: Process): number | undefined => {
       if (marks.has(process.pid)) return marks.get(process.pid);
       marks.set(process.pid, undefined); // a parent that is its own descendant cannot be, but /proc is not read at one instant
       const parent = byPid.get(process.parent);
-      const mark = known.get(identityOf(process)) ?? shells.get(process.session) ?? markInEnvironment(process.pid, prefix) ?? (parent && markOf(parent));
+      const mark = known.get(identityOf(process)) ?? shells.get(process.session) ?? markOn(process.pid, base) ?? (parent && markOf(parent));
       marks.set(process.pid, mark);
       return mark;
     };
@@ -118,12 +128,17 @@ function readProcess(pid: number): Process | undefined {
   return { pid, parent: Number(parent), group: Number(group), session: Number(session), startedAt: rest[15] ?? "" };
 }
 
-function markInEnvironment(pid: number, prefix: string): string | undefined {
+function markOn(pid: number, base: number): number | undefined {
+  const limit = /^Max file locks +(\d+) /m.exec(readOrUndefined(`/proc/${pid}/limits`)?.toString("latin1") ?? "")?.[1];
+  return [limit, markInEnvironment(pid)].map(Number).find((mark) => mark >= base && mark < base + MOST_MARKS);
+}
+
+function markInEnvironment(pid: number): string | undefined {
   const environment = readOrUndefined(`/proc/${pid}/environ`);
-  const at = environment?.indexOf(`${MARK_VARIABLE}=${prefix}`) ?? -1;
+  const at = environment?.indexOf(`${MARK_VARIABLE}=`) ?? -1;
   if (environment === undefined || at === -1) return undefined;
   const end = environment.indexOf(0, at);
-  return environment.subarray(at + MARK_VARIABLE.length + 1, end === -1 ? environment.length : end).toString();
+  return environment.subarray(at + MARK_VARIABLE.length + 1, end === -1 ? environment.length : end).toString("latin1");
 }
 
 function readOrUndefined(path: string): Buffer | undefined {

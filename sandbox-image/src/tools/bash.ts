@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import type { ChildProcess, ChildProcessByStdio } from "node:child_process";
 import { once } from "node:events";
 import { Socket } from "node:net";
 import type { Readable } from "node:stream";
@@ -20,20 +21,15 @@ const DRAIN_MS = 1000;
  * The command is an argument of its own, never part of a script. Output and errors share one pipe, so that they stay in order; it is a pipe of
  * `cat` because what Node makes is a socket, which /dev/stdout and /dev/stderr cannot open.
  */
-const SCRIPT = 'exec > >(exec cat) 2>&1; exec /bin/bash -c "$1"';
+const SCRIPT = 'ulimit -x "$2"; exec > >(exec cat) 2>&1; exec /bin/bash -c "$1"';
 
 /** How the shell ended; `undefined` when it could not be made to. */
 type Ending = { readonly code: number | null; readonly signal: NodeJS.Signals | null } | undefined;
 
 /** Runs a command in a session of its own and gives back the end of its output. What it left running in the background goes on after a normal end. */
 export async function bashTool({ command }: ToolArguments["bash"], context: ToolContext): Promise<Outcome> {
-  const { workspace, environment, processes, mark, signal } = context;
-  const shell = spawn("/bin/bash", ["-c", SCRIPT, "bash", command], {
-    cwd: workspace,
-    env: { [MARK_VARIABLE]: mark, ...environment },
-    detached: true,
-    stdio: ["ignore", "pipe", "ignore"],
-  });
+  const { processes, mark, signal } = context;
+  const shell = startShell(command, context);
   const tail = createTail();
   shell.stdout.on("data", tail.push).on("error", () => undefined);
   const ended = new Promise<Ending>((resolve) => shell.once("exit", (code, by) => { resolve({ code, signal: by }); }));
@@ -50,11 +46,24 @@ export async function bashTool({ command }: ToolArguments["bash"], context: Tool
   return describe(tail.cut(), ending, stopped);
 }
 
-async function started(shell: ReturnType<typeof spawn>): Promise<number> {
+function startShell(command: string, { workspace, environment, mark }: ToolContext): ChildProcessByStdio<null, Readable, null> {
+  const env = { [MARK_VARIABLE]: String(mark), ...environment };
+  try {
+    return spawn("/bin/bash", ["-c", SCRIPT, "bash", command, String(mark)], { cwd: workspace, env, detached: true, stdio: ["ignore", "pipe", "ignore"] });
+  } catch (error) {
+    throw startFailure(error); // some errors are thrown, others come as an event
+  }
+}
+
+async function started(shell: ChildProcess): Promise<number> {
   if (shell.pid !== undefined) return shell.pid;
   const [error] = (await once(shell, "error")) as [unknown];
+  throw startFailure(error);
+}
+
+function startFailure(error: unknown): ToolFailure {
   const code = codeOf(error) ?? String(error);
-  throw new ToolFailure(code === "E2BIG" ? "the command is too long; write it to a file first" : `bash could not be started: ${code}`);
+  return new ToolFailure(code === "E2BIG" ? "the command is too long; write it to a file first" : `bash could not be started: ${code}`, { cause: error });
 }
 
 /** Waits for the end of the shell, or for a reason to stop it. */

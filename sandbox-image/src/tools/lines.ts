@@ -1,6 +1,6 @@
 /** A line of a file, without its newline. */
 export interface Line {
-  /** The line's first bytes, at most what the scanner keeps; valid until the next push. */
+  /** The line's first bytes, at most what the scanner keeps; valid until the next push. Keep one more than you show: it tells whether a character is whole. */
   readonly kept: Buffer;
   /** Its length in bytes. */
   readonly length: number;

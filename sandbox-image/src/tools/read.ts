@@ -48,7 +48,7 @@ interface Progress {
 
 async function readPage(file: FileHandle, { path, offset, limit, size }: Page, signal: AbortSignal): Promise<Outcome> {
   const page: Progress = { shown: [], bytes: 0, number: 0 };
-  const scanner = createLineScanner(LINE_BYTES, ({ kept, length }) => {
+  const scanner = createLineScanner(LINE_BYTES + 1, ({ kept, length }) => {
     page.number++;
     if (page.number < offset) return true;
     const text = `${String(page.number).padStart(6)}\t${firstBytes(kept, LINE_BYTES)}${length > LINE_BYTES ? ` [… the line has ${length} bytes]` : ""}\n`;

@@ -39,7 +39,7 @@ export async function replaceFile(target: string, content: string, signal: Abort
   });
   if (before?.isDirectory()) throw new ToolFailure(`${target} is a folder, not a file`);
   if (before !== undefined && !before.isFile()) throw new ToolFailure(`${target} is a pipe or device, not a regular file`);
-  await mkdir(dirname(target), { recursive: true });
+  await makeFolder(dirname(target));
   const draft = join(dirname(target), `.${basename(target).slice(0, 80)}.${randomBytes(6).toString("hex")}`);
   try {
     await writeFile(draft, content, { mode: (before?.mode ?? DEFAULT_MODE) & 0o7777, flag: "wx" });
@@ -50,4 +50,22 @@ export async function replaceFile(target: string, content: string, signal: Abort
     throw error;
   }
   return { existed: before !== undefined };
+}
+
+/** Node's own `recursive` never ends where the kernel refuses new folders with ENOENT, as in /proc. */
+async function makeFolder(path: string): Promise<void> {
+  const missing: string[] = [];
+  for (let folder = path; !(await exists(folder)); folder = dirname(folder)) missing.unshift(folder);
+  for (const folder of missing) {
+    await mkdir(folder).catch((error: unknown) => {
+      if (codeOf(error) !== "EEXIST") throw error; // a parallel call made it
+    });
+  }
+}
+
+async function exists(path: string): Promise<boolean> {
+  return stat(path).then(() => true, (error: unknown) => {
+    if (codeOf(error) === "ENOENT") return false;
+    throw error;
+  });
 }

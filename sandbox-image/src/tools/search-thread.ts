@@ -74,7 +74,7 @@ function* filesOf({ root, glob }: GrepSearch): Generator<string> {
 /** Calls back for each line that matches, until it answers false. A file that cannot be read or is binary is left out. */
 function grepFile(path: string, expression: RegExp, onMatch: (number: number, text: string) => boolean): void {
   let number = 0;
-  const scanner = createLineScanner(LINE_BYTES, ({ kept, length }) => {
+  const scanner = createLineScanner(LINE_BYTES + 1, ({ kept, length }) => {
     number++;
     const line = firstBytes(kept, LINE_BYTES);
     if (!expression.test(line)) return true;

@@ -9,7 +9,7 @@ export interface ToolContext {
   readonly environment: Readonly<Record<string, string>>;
   readonly processes: ProcessTable;
   /** Names this run among all runs of the server. */
-  readonly mark: string;
+  readonly mark: number;
   /** Aborted when the time is up, the runner has gone, or a newer runner takes over. The tool then gives back what it has. */
   readonly signal: AbortSignal;
 }

@@ -1,0 +1,106 @@
+import { once } from "node:events";
+import { mkdtempSync, readdirSync, readFileSync, realpathSync, rmSync } from "node:fs";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { TestContext } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { SandboxResult } from "@paddock/api/wire/sandbox";
+import { createBinding } from "../binding.ts";
+import { createCalls } from "../calls.ts";
+import { createEgressChannel } from "../channel.ts";
+import type { ChannelTimes } from "../channel.ts";
+import { buildEnvironment } from "../environment.ts";
+import { createForwarder } from "../forward.ts";
+import { createProcessTable, drawMarkBase } from "../processes.ts";
+import { createToolServer } from "../server.ts";
+
+/** A whole sandbox on loopback, in this process; ended with the test, and no process of it is left. */
+export interface Sandbox {
+  readonly url: string;
+  readonly port: number;
+  readonly proxyPort: number;
+  readonly workspace: string;
+  readonly lines: readonly string[];
+  bind(epoch: number, key?: string): Promise<Response>;
+  post(body: unknown, headers?: Record<string, string>, signal?: AbortSignal): Promise<Response>;
+  run(tool: string, given: object, timeoutSeconds?: number): Promise<SandboxResult>;
+}
+
+export const KEY = "key-0123456789";
+
+export async function openSandbox(t: TestContext, times?: ChannelTimes): Promise<Sandbox> {
+  const workspace = realpathSync(mkdtempSync(join(tmpdir(), "paddock-sandbox-")));
+  const markBase = drawMarkBase();
+  const lines: string[] = [];
+  const log = (level: string, message: string, fields = {}): void => void lines.push(JSON.stringify({ level, message, ...fields }));
+  const table = createProcessTable(markBase, false);
+  const channel = createEgressChannel(log, times);
+  const forwarder = createForwarder(channel).listen(0, "127.0.0.1");
+  await once(forwarder, "listening");
+  const proxyPort = (forwarder.address() as AddressInfo).port;
+  const environment = buildEnvironment({ home: workspace, path: process.execPath.replace(/\/[^/]*$/, ":/usr/bin:/bin") }, proxyPort);
+  const calls = createCalls({ workspace, environment, processes: table, markBase, log });
+  const server = createToolServer({ workspace, binding: createBinding(), calls, channel, log }).listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  const url = `http://127.0.0.1:${port}`;
+  t.after(async () => {
+    channel.close();
+    for (const one of [server, forwarder]) one.closeAllConnections();
+    await calls.stopAll();
+    await Promise.all([server, forwarder].map((one) => new Promise((resolve) => one.close(resolve))));
+    rmSync(workspace, { recursive: true, force: true });
+  });
+
+  let count = 0;
+  const authorized = (epoch: number, key = KEY) => ({ authorization: `Bearer ${key}`, "paddock-epoch": String(epoch), "content-type": "application/json" });
+  const post: Sandbox["post"] = (body, headers = authorized(1), signal) =>
+    fetch(`${url}/v1/calls`, { method: "POST", headers, body: typeof body === "string" ? body : JSON.stringify(body), ...(signal && { signal }) });
+  return {
+    url, port, proxyPort, workspace, lines, post,
+    bind: (epoch, key) => fetch(`${url}/v1/bind`, { method: "PUT", headers: authorized(epoch, key), body: JSON.stringify({ session: "ns/one" }) }),
+    async run(tool, given, timeoutSeconds = 60) {
+      const response = await post({ call: `c/${++count}`, attempt: 1, tool, arguments: given, timeoutSeconds });
+      if (response.status !== 200) throw new Error(`${response.status} ${await response.text()}`);
+      return (await response.json()) as SandboxResult;
+    },
+  };
+}
+
+/** A sandbox that is bound to epoch 1. */
+export async function openBound(t: TestContext, times?: ChannelTimes): Promise<Sandbox> {
+  const sandbox = await openSandbox(t, times);
+  const response = await sandbox.bind(1);
+  if (response.status !== 200) throw new Error(await response.text());
+  await response.body?.cancel();
+  return sandbox;
+}
+
+/** Living processes whose command line holds a text that no other has: tests give `sleep` a number of its own. */
+export function pidsOf(needle: string): readonly number[] {
+  return readdirSync("/proc").filter((name) => /^\d+$/.test(name)).map(Number).filter((pid) => {
+    try {
+      // A zombie's command line is empty.
+      return readFileSync(`/proc/${pid}/cmdline`, "utf8").split("\0").includes(needle);
+    } catch {
+      return false;
+    }
+  });
+}
+
+let sleeps = 0;
+
+/** A number of seconds for `sleep` that only this caller uses, long enough never to pass. */
+export function ownSleep(): string {
+  return `9${process.pid}.${Date.now() % 1_000_000}${++sleeps}`;
+}
+
+/** Waits until a condition holds; a bound against hanging, no expectation of speed. */
+export async function until(what: string, holds: () => boolean): Promise<void> {
+  const giveUpAt = Date.now() + 30_000;
+  while (!holds()) {
+    if (Date.now() > giveUpAt) throw new Error(`waited 30 s for ${what}`);
+    await sleep(20);
+  }
+}
