@@ -13,6 +13,7 @@ const MOST_MARKS = 2 ** 20;
 const GRACE_MS = 500;
 const GIVE_UP_MS = 5000;
 const POLL_MS = 20;
+const RECENT_MS = 250;
 
 interface Process {
   readonly pid: number;
@@ -23,6 +24,10 @@ interface Process {
   readonly startedAt: string;
 }
 
+interface Found extends Process {
+  readonly mark: number | undefined;
+}
+
 /**
  * Which process belongs to which run: those that bear its mark in their environment or limits, those of its shell's session while the shell
  * lives, those seen to descend from one of them, and those seen before. So `setsid`, `nohup`, `env -i` and forking twice do not get one out of sight.
@@ -31,8 +36,8 @@ export interface ProcessTable {
   /** From the start of a run's shell until it is reaped; the mark is in its environment. */
   adopt(mark: number, shell: number): void;
   release(shell: number): void;
-  /** Living processes of a run. Reads /proc, synchronously. */
-  of(mark: number): readonly number[];
+  /** How many processes of a run live, as of a look at most a quarter of a second old: many runs ask. */
+  count(mark: number): number;
   /** Ends a run's processes: SIGTERM, half a second later SIGKILL until none is left. False when one outlived five seconds of that. */
   stop(mark: number): Promise<boolean>;
   /** The same for all runs; in a container of our own for every process but ourselves. */
@@ -48,23 +53,31 @@ export function drawMarkBase(): number {
 export function createProcessTable(base: number, ownContainer: boolean): ProcessTable {
   const shells = new Map<number, number>();
   let known = new Map<string, number>();
+  let foreign = new Set<string>();
+  let recent: readonly Found[] = [];
+  let recentAt = -Infinity;
 
-  function look(): readonly (Process & { readonly mark: number | undefined })[] {
+  function look(): readonly Found[] {
     const processes = readProcesses();
     const byPid = new Map(processes.map((process) => [process.pid, process]));
     const marks = new Map<number, number | undefined>();
-    const markOf = (process: Process): number | undefined => {
-      if (marks.has(process.pid)) return marks.get(process.pid);
-      marks.set(process.pid, undefined); // a parent that is its own descendant cannot be, but /proc is not read at one instant
-      const parent = byPid.get(process.parent);
-      const mark = known.get(identityOf(process)) ?? shells.get(process.session) ?? markOn(process.pid, base) ?? (parent && markOf(parent));
-      marks.set(process.pid, mark);
+    const markOf = (one: Process): number | undefined => {
+      if (marks.has(one.pid)) return marks.get(one.pid);
+      marks.set(one.pid, undefined); // a parent that is its own descendant cannot be, but /proc is not read at one instant
+      const parent = byPid.get(one.parent);
+      const mark = known.get(identityOf(one)) ?? shells.get(one.session) ?? ownMark(one) ?? (parent && markOf(parent));
+      marks.set(one.pid, mark);
       return mark;
     };
-    const found = processes.map((process) => ({ ...process, mark: markOf(process) }));
-    known = new Map(found.flatMap((process) => (process.mark === undefined ? [] : [[identityOf(process), process.mark]])));
-    return found;
+    recent = processes.map((one) => ({ ...one, mark: markOf(one) }));
+    recentAt = performance.now();
+    known = new Map(recent.flatMap((one) => (one.mark === undefined ? [] : [[identityOf(one), one.mark]])));
+    // Marks are inherited, so what has none gets none; but for our own child, which has none before it becomes bash.
+    foreign = new Set(recent.flatMap((one) => (one.mark === undefined && one.parent !== process.pid ? [identityOf(one)] : [])));
+    return recent;
   }
+
+  const ownMark = (one: Process): number | undefined => (foreign.has(identityOf(one)) ? undefined : markOn(one.pid, base));
 
   const allOthers = (): readonly Process[] => {
     const found = look();
@@ -74,7 +87,7 @@ export function createProcessTable(base: number, ownContainer: boolean): Process
   return {
     adopt: (mark, shell) => void shells.set(shell, mark),
     release: (shell) => void shells.delete(shell),
-    of: (mark) => look().flatMap((one) => (one.mark === mark ? [one.pid] : [])),
+    count: (mark) => (performance.now() - recentAt < RECENT_MS ? recent : look()).filter((one) => one.mark === mark).length,
     stop: (mark) => stopAll(() => look().filter((one) => one.mark === mark)),
     stopAll: () => stopAll(allOthers),
   };
@@ -89,10 +102,12 @@ async function stopAll(find: () => readonly Process[]): Promise<boolean> {
   if (signalAll(find(), "SIGTERM") === 0) return true;
   const killAt = performance.now() + GRACE_MS;
   const giveUpAt = killAt + GIVE_UP_MS;
-  for (;;) {
+  for (let empty = 0; ; ) {
     await sleep(POLL_MS);
     const left = find();
-    if (left.length === 0) return true;
+    // Twice, because /proc is not read at one instant: a process that forks meanwhile may show neither itself nor its child.
+    empty = left.length === 0 ? empty + 1 : 0;
+    if (empty === 2) return true;
     if (performance.now() > giveUpAt) return false;
     if (performance.now() > killAt) signalAll(left, "SIGKILL");
   }

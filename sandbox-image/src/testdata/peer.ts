@@ -19,7 +19,7 @@ export async function openPeer(port: number, epoch = 1): Promise<Peer> {
   const dial = httpRequest({ port, host: "127.0.0.1", path: "/v1/egress", headers: { connection: "Upgrade", upgrade: "paddock-egress", authorization: `Bearer ${KEY}`, "paddock-epoch": String(epoch) } });
   dial.end();
   const [response, socket, head] = await new Promise<[IncomingMessage, Socket?, Buffer?]>((resolve, reject) => {
-    dial.once("upgrade", (...upgraded) => { resolve(upgraded as [IncomingMessage, Socket, Buffer]); });
+    dial.once("upgrade", (...upgraded) => { resolve(upgraded); });
     dial.once("response", (refused) => { refused.resume(); resolve([refused]); });
     dial.once("error", reject);
   });

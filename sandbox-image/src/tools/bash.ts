@@ -37,7 +37,7 @@ export async function bashTool({ command }: ToolArguments["bash"], context: Tool
   processes.adopt(mark, pid);
   void ended.then(() => { processes.release(pid); });
 
-  const stopped = await stopReason({ ended, signal, count: () => processes.of(mark).length });
+  const stopped = await stopReason({ ended, signal, count: () => processes.count(mark) });
   // Waits for the shell only if it can end: a process that no signal ends must not hold the answer.
   const ending = stopped === undefined || (await processes.stop(mark)) ? await ended : undefined;
   await drained(shell.stdout);
