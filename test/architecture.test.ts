@@ -10,7 +10,8 @@ import { ROOT } from "./steps.ts";
 // The laws of the house that a linter cannot see: who may know whom, and what a decision may not do.
 
 const sources = readSources();
-const isTest = ({ path }: Source) => /\.(test|cases)\.ts$/.test(path);
+/** Tests, and what only tests use: their data and stand-ins. */
+const isTest = ({ path }: Source) => /\.(test|cases)\.ts$|\/testdata\//.test(path);
 const isIn = (folder: string) => ({ path }: { readonly path: string }) => path.startsWith(`${folder}/`);
 const code = sources.filter((source) => !isTest(source) && !isIn("test")(source));
 const KINDS = ["agent", "environment", "session", "schedule", "approval"].map((kind) => `operator/src/${kind}`);

@@ -12,8 +12,11 @@ export interface StepResult {
   readonly seconds: number;
 }
 
-/** Runs the project's Node with these arguments in the checkout, without a shell. Rejects only when it cannot start. */
-export function runNode(args: readonly string[]): Promise<StepResult> {
+/**
+ * Runs the project's Node with these arguments in the checkout, without a shell. Rejects only when it cannot start. With `hungAfterMs`
+ * a process that has not ended by then is killed, and the output says so: a bound against hanging, not an expectation of speed.
+ */
+export function runNode(args: readonly string[], { hungAfterMs }: { readonly hungAfterMs?: number } = {}): Promise<StepResult> {
   const startedAt = performance.now();
   // A nested test run must not take itself for a part of the one that started it.
   const { NODE_TEST_CONTEXT: _, ...env } = childEnvironment();
@@ -22,10 +25,19 @@ export function runNode(args: readonly string[]): Promise<StepResult> {
   child.stdout.on("data", (chunk: Buffer) => output.push(chunk));
   child.stderr.on("data", (chunk: Buffer) => output.push(chunk));
   return new Promise((resolve, reject) => {
+    const end = (code: number): void => {
+      clearTimeout(guard);
+      resolve({ code, output: Buffer.concat(output).toString(), seconds: (performance.now() - startedAt) / 1000 });
+    };
+    const kill = (): void => {
+      child.kill("SIGKILL");
+      output.push(Buffer.from(`\n${args.at(-1) ?? ""}: something kept it alive, killed after ${(hungAfterMs ?? 0) / 1000} s\n`));
+      // Not on "close": what it has started may hold its output open.
+      child.once("exit", () => end(1));
+    };
+    const guard = hungAfterMs === undefined ? undefined : setTimeout(kill, hungAfterMs);
     child.on("error", reject);
-    child.on("close", (code) => {
-      resolve({ code: code ?? 1, output: Buffer.concat(output).toString(), seconds: (performance.now() - startedAt) / 1000 });
-    });
+    child.on("close", (code) => end(code ?? 1));
   });
 }
 

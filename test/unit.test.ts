@@ -24,6 +24,12 @@ describe("steps", () => {
     assert.deepEqual(output.trim().split("\n").sort(), ["err", "out"]);
   });
 
+  it("are killed when something keeps them alive, with what they had printed", async () => {
+    const { code, output } = await runNode(["-e", "console.log('out'); setInterval(() => {}, 1000)"], { hungAfterMs: 3000 });
+    assert.equal(code, 1);
+    assert.match(output, /something kept it alive, killed after 3 s/);
+  });
+
   it("run at most as many at a time as there are lanes, each once", async () => {
     let running = 0;
     let most = 0;

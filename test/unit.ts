@@ -1,5 +1,5 @@
 import { globSync } from "node:fs";
-import { ROOT, runNode } from "./steps.ts";
+import { ROOT, inLanes, runNode } from "./steps.ts";
 import type { StepResult } from "./steps.ts";
 
 /** How many tests passed, failed and were skipped. */
@@ -9,7 +9,7 @@ export interface Counts {
   readonly skipped: number;
 }
 
-// A bound against hanging, not an expectation: a file that something keeps alive fails by name instead of holding up the run.
+// A file that something keeps alive fails by name instead of holding up the run.
 const hungAfterMs = 120_000;
 
 /** Test files that need no cluster: all but test/e2e and test/bench. */
@@ -21,24 +21,31 @@ export function findUnitTests(): readonly string[] {
   }).sort();
 }
 
-/** Runs the unit tests; what they printed is in `output`, shortened to the failures and the closing counts. */
+/** Runs the unit tests, each file in a process of its own; `output` holds what failing files printed, and the closing counts. */
 export async function runUnitTests(): Promise<Counts & StepResult> {
-  const files = findUnitTests();
-  const result = await runNode(["--test", "--test-reporter=spec", "--test-concurrency=2", `--test-timeout=${hungAfterMs}`, ...files]);
-  const counts = parseCounts(result.output);
-  return { ...result, ...counts, code: result.code === 0 && counts.passed === 0 ? 1 : result.code, output: shorten(result.output, counts) };
+  const startedAt = performance.now();
+  const results: (Counts & StepResult)[] = [];
+  await inLanes(findUnitTests(), 2, async (file) => {
+    results.push(await runTestFile(file));
+  });
+  const total = (count: (result: Counts) => number) => results.reduce((sum, result) => sum + count(result), 0);
+  const [passed, failed, skipped] = [total((result) => result.passed), total((result) => result.failed), total((result) => result.skipped)];
+  const closing = `files ${results.length} · pass ${passed} · fail ${failed} · skipped ${skipped}`;
+  const failures = results.filter(({ code }) => code !== 0).map(({ output }) => output);
+  return { passed, failed, skipped, code: failures.length === 0 ? 0 : 1, output: [...failures, closing].join("\n"), seconds: (performance.now() - startedAt) / 1000 };
+}
+
+/** A file that ends badly without a failing test counts as one: it did not get that far. */
+async function runTestFile(file: string): Promise<Counts & StepResult> {
+  const { code, output, seconds } = await runNode(["--test-reporter=spec", file], { hungAfterMs });
+  const counts = parseCounts(output);
+  const failed = code === 0 ? counts.failed : Math.max(counts.failed, 1);
+  const from = output.lastIndexOf("✖ failing tests:");
+  return { ...counts, failed, code: failed === 0 ? 0 : 1, seconds, output: `${file}\n${(from < 0 ? output : output.slice(from)).trim()}` };
 }
 
 /** The counts of node:test's spec reporter; zeros where it did not get that far. Todo tests and cancelled ones count as failed. */
 export function parseCounts(output: string): Counts {
   const count = (name: string) => Number(new RegExp(`^ℹ ${name} (\\d+)$`, "m").exec(output)?.[1] ?? 0);
   return { passed: count("pass"), failed: count("fail") + count("cancelled") + count("todo"), skipped: count("skipped") };
-}
-
-function shorten(output: string, { failed }: Counts): string {
-  const closing = output.lastIndexOf("ℹ tests ");
-  if (closing < 0) return output;
-  const failures = failed > 0 && output.includes("✖ failing tests:") ? output.slice(output.lastIndexOf("✖ failing tests:")) : "";
-  const counts = output.slice(closing).split("\n").filter((line) => line.startsWith("ℹ "));
-  return [...(failures === "" ? [] : [failures.trimEnd()]), counts.join(" · ").replaceAll("ℹ ", "")].join("\n");
 }
