@@ -12,6 +12,10 @@ test("the environment becomes one object, with the files of a runner pod", () =>
   assert.equal(config.logLevel, "info");
 });
 
+test("every level that the operator may pass on is taken", () => {
+  for (const level of ["trace", "debug", "info", "warn", "error", "silent"]) assert.equal(parseConfig({ ...ENV, PADDOCK_LOG_LEVEL: level }).logLevel, level);
+});
+
 test("a missing or wrong variable is named, with what to set", () => {
   assert.throws(() => parseConfig({ ...ENV, PADDOCK_POD_UID: "" }), /PADDOCK_POD_UID is not set/);
   assert.throws(() => parseConfig({ ...ENV, PADDOCK_GATEWAY_URL: "http://x" }), /PADDOCK_GATEWAY_URL is "http:\/\/x": set it to an https/);

@@ -1,6 +1,7 @@
 import { credentialPath, SANDBOX_PORT } from "@paddock/api/names";
 
-const LOG_LEVELS = ["debug", "info", "warn", "error"] as const;
+/** All that the operator takes: it passes its own level on. */
+const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "silent"] as const;
 
 /** Everything the runner is told from outside; paths and ports that are the same in every pod have their constant as value. */
 export interface Config {
