@@ -97,7 +97,7 @@ function viewOf({ bundle }: RecordRequest): RecordView {
   return {
     ...session, version: 0,
     activity: { kind: "Active" },
-    bundle: { digest: "d", agentDigest: agent.digest, environmentDigest: environment.digest, limits, startTime, traceId },
+    bundle: { digest: "d", agentDigest: agent.digest, environment, limits, startTime, traceId },
     runner: { epoch: 0, connected: false, since: startTime },
     sandbox: { requested: 0, pending: false },
     cancelled: false, lastSeq: 2, turns: 0, toolCalls: 0,

@@ -69,6 +69,7 @@ export function startOperator({ config, connection, token, metrics, log }: Opera
     dnsPeers: config.dnsPeers,
     privateRanges: config.privateRanges,
     releaseNamespace: config.namespace,
+    logLevel: config.logLevel,
   });
   const ports: KindPorts = {
     read: feeds,

@@ -21,4 +21,6 @@ export interface Settings {
   /** CIDRs that runners never reach: private, link-local, CGNAT, metadata, cluster and node ranges. */
   readonly privateRanges: readonly string[];
   readonly releaseNamespace: string;
+  /** Of runner pods too; each of our processes takes the same names. */
+  readonly logLevel: string;
 }

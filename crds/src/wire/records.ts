@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { bundleSchema } from "../log/bundle.ts";
+import { type Bundle, bundleSchema } from "../log/bundle.ts";
 import type { LogEvent, NewEvent } from "../log/events.ts";
 import type { SessionOutcome } from "../conditions.ts";
 import type { SandboxState, Step } from "../log/state.ts";
@@ -49,7 +49,8 @@ export interface RecordView {
   readonly version: number;
   /** Active needs a runner pod; Finished must have no pod. */
   readonly activity: { readonly kind: "Active" } | { readonly kind: "Finished"; readonly outcome: SessionOutcome; readonly at: string };
-  readonly bundle: { readonly digest: string; readonly agentDigest: string; readonly environmentDigest: string; readonly limits: { readonly maxTurns: number; readonly timeoutSeconds: number }; readonly startTime: string; readonly traceId: string };
+  /** What the session runs by, frozen. `environment` is whole: every pod of the session is built from it. */
+  readonly bundle: { readonly digest: string; readonly agentDigest: string } & Readonly<Pick<Bundle, "environment" | "limits" | "startTime" | "traceId">>;
   /** `connected` and `since` (RFC 3339) tell whether the newest registered runner follows its stream. */
   readonly runner: { readonly podUid?: string; readonly epoch: number; readonly connected: boolean; readonly since: string };
   readonly sandbox: SandboxState;

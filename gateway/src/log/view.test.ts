@@ -29,7 +29,7 @@ test("a view shows the record without its keys", () => {
     bundle: {
       digest: "sha256:bundle",
       agentDigest: "sha256:agent",
-      environmentDigest: "sha256:environment",
+      environment: bundle.environment,
       limits: bundle.limits,
       startTime: bundle.startTime,
       traceId: bundle.traceId,

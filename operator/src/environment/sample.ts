@@ -17,6 +17,7 @@ export const settings: Settings = {
   dnsPeers: [{ namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": "kube-system" } }, podSelector: { matchLabels: { "k8s-app": "kube-dns" } } }],
   privateRanges: ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10", "fc00::/7", "fe80::/10"],
   releaseNamespace: "paddock-system",
+  logLevel: "info",
 };
 
 export function environment(spec: Partial<Environment["spec"]> = {}, metadata: Partial<ObjectMeta> = {}): Environment {

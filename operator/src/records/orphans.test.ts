@@ -14,7 +14,7 @@ function record(more: Partial<RecordView> = {}): RecordView {
   return {
     uid: "u", version: 1, namespace: "team", name: "s",
     activity: { kind: "Active" },
-    bundle: { digest: "d", agentDigest: "a", environmentDigest: "e", limits: { maxTurns: 1, timeoutSeconds: 1 }, startTime: "2026-01-01T00:00:00Z", traceId: "t" },
+    bundle: { digest: "d", agentDigest: "a", environment: { name: "e", uid: "e", digest: "e", spec: { models: [] } }, limits: { maxTurns: 1, timeoutSeconds: 1 }, startTime: "2026-01-01T00:00:00Z", traceId: "t" },
     runner: { epoch: 1, connected: true, since: "2026-01-01T00:00:00Z" },
     sandbox: { requested: 0, pending: false },
     cancelled: false, lastSeq: 9, turns: 0, toolCalls: 0,

@@ -8,11 +8,13 @@ import { createGatewayClient } from "./client.ts";
 import { GatewayError, classifyGatewayError } from "./errors.ts";
 import { createRecordStream } from "./stream.ts";
 
+const environment = (digest = "e"): RecordView["bundle"]["environment"] => ({ name: "lab", uid: "u", digest, spec: { models: [{ name: "main", model: digest, baseURL: "https://models.example/v1" }] } });
+
 function view(uid: string, version: number, more: Partial<RecordView> = {}): RecordView {
   return {
     uid, version, namespace: "team", name: `session-${uid}`,
     activity: { kind: "Active" },
-    bundle: { digest: "d", agentDigest: "a", environmentDigest: "e", limits: { maxTurns: 1, timeoutSeconds: 1 }, startTime: "2026-01-01T00:00:00Z", traceId: "t" },
+    bundle: { digest: "d", agentDigest: "a", environment: environment(), limits: { maxTurns: 1, timeoutSeconds: 1 }, startTime: "2026-01-01T00:00:00Z", traceId: "t" },
     runner: { epoch: 0, connected: false, since: "2026-01-01T00:00:00Z" },
     sandbox: { requested: 0, pending: false },
     cancelled: false, lastSeq: 2, turns: 0, toolCalls: 0,
@@ -99,6 +101,21 @@ test("changes and acknowledged records follow, in any pieces", async (t) => {
   await until(() => stream.byUid("ä")?.version === 7);
   first.send("gone", { uid: "ä" });
   await until(() => stream.byUid("ä") === undefined);
+});
+
+test("records of one Environment share its spec, in the list and later; another revision has its own", async (t) => {
+  const { stream, connection } = await open(t);
+  const specOf = (uid: string): unknown => stream.byUid(uid)?.bundle.environment.spec;
+  const first = await connection(0);
+  first.send("record", view("a", 1));
+  first.send("record", view("b", 2));
+  first.send("synced", {}, "x:2");
+  first.send("record", view("edited", 3, { bundle: { ...view("edited", 3).bundle, environment: environment("f") } }));
+  first.send("record", view("a", 4));
+  await until(() => stream.byUid("a")?.version === 4);
+  assert.deepEqual(specOf("a"), environment().spec);
+  assert.equal(specOf("a"), specOf("b"));
+  assert.deepEqual(specOf("edited"), environment("f").spec);
 });
 
 test("a lost stream goes on from the last id; the records stay known meanwhile", async (t) => {

@@ -7,6 +7,7 @@ import type { Key } from "../kernel/kind.ts";
 import type { Feed } from "../kernel/manager.ts";
 import { BY_UID } from "../sources.ts";
 import type { GatewayClient } from "./client.ts";
+import { createSpecPool } from "./spec-pool.ts";
 import { type ServerEvent, createEventParser } from "./sse.ts";
 
 export const BY_KEY = "namespace/name";
@@ -92,6 +93,7 @@ interface Taker {
 function createTaker(store: Store<RecordView>): Taker {
   let collecting: Map<string, RecordView> | undefined = new Map();
   let lastId: string | undefined;
+  const shared = createSpecPool();
 
   const applyView = (view: RecordView): void => {
     if (collecting !== undefined) collecting.set(view.uid, view);
@@ -114,7 +116,7 @@ function createTaker(store: Store<RecordView>): Taker {
 
   return {
     event: ({ type, data, id }) => {
-      if (type === "record") applyView(JSON.parse(data) as RecordView);
+      if (type === "record") applyView(shared(JSON.parse(data) as RecordView));
       else if (type === "gone") applyGone((JSON.parse(data) as { readonly uid: string }).uid);
       else if (type === "reset") collecting = new Map();
       else if (type === "synced") finishList();

@@ -12,7 +12,6 @@ export function leftMs(at: number, delayMs: number, now: Date): number {
 }
 
 /** The soonest of several times to look again; undefined ones do not count. */
-export function earliest(...delays: readonly (number | undefined)[]): number | undefined {
-  const known = delays.filter((delay) => delay !== undefined);
-  return known.length === 0 ? undefined : Math.max(0, Math.min(...known));
+export function earliest(delay: number, ...others: readonly (number | undefined)[]): number {
+  return Math.min(delay, ...others.filter((other) => other !== undefined));
 }

@@ -148,7 +148,7 @@ test("a terminal status tells result, usage, steps, trace and times as the recor
   const { status } = decideSession(world({ self: session({ status: attempted(1) }), record: done }), at(5));
   assert.deepEqual(status, {
     agentRevision: done.bundle.agentDigest,
-    environmentRevision: done.bundle.environmentDigest,
+    environmentRevision: done.bundle.environment.digest,
     startTime: START,
     completionTime: "2026-11-21T12:00:03.000Z",
     trace: { id: done.bundle.traceId },

@@ -33,7 +33,8 @@ function isLogLost({ self: { status }, record }: SessionWorld): boolean {
 function decideActive(world: SessionWorld, record: RecordView, now: Date): Plan<SessionStatus> {
   const sandbox = decideSandbox(world, record, now);
   const runner = decideRunner(world, record, { trouble: sandbox.trouble, now });
-  const requeueAfterMs = earliest(sandbox.requeueAfterMs, runner.requeueAfterMs, deadlineLeftMs(record, now)) ?? 0;
+  // decideStop has left the deadline in the future, and neither part asks for a time that has come: never 0.
+  const requeueAfterMs = earliest(deadlineLeftMs(record, now), sandbox.requeueAfterMs, runner.requeueAfterMs);
   return { ...runner, actions: [...sandbox.actions, ...runner.actions], requeueAfterMs };
 }
 

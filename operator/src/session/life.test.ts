@@ -3,6 +3,7 @@ import { test } from "node:test";
 import { isDeepStrictEqual } from "node:util";
 import fc from "fast-check";
 import type { SessionOutcome } from "@paddock/api/conditions";
+import type { Environment } from "@paddock/api/environment";
 import type { NewEvent } from "@paddock/api/log/events";
 import { LABELS } from "@paddock/api/names";
 import type { BaseStatus } from "@paddock/api/object";
@@ -24,13 +25,15 @@ interface State {
   readonly session: Session;
   readonly pods: readonly PodView[];
   readonly record: RecordView | undefined;
+  /** As it is now; the record holds it as it was. */
+  readonly environment: Environment;
 }
 
 /** Thrown by a write when the operator is to die: nothing after it in the pass is carried out. */
 class Crash extends Error {}
 
 interface SmallWorld {
-  /** One pass of the operator over what `view` shows. Resolves to what it wrote, in words. */
+  /** One pass of the operator over what `view` shows; never asks to be called again at once. Resolves to what it wrote, in words. */
   pass(view?: State): Promise<{ readonly wrote: readonly string[]; readonly result: PassResult }>;
   /** Kubelet and runner do one step; false when there was nothing to do. */
   step(): boolean;
@@ -43,7 +46,7 @@ interface SmallWorld {
 }
 
 function createSmallWorld(scripts: readonly (readonly Deed[])[], first: Session = session()): SmallWorld {
-  let state: State = { session: first, pods: [], record: undefined };
+  let state: State = { session: first, pods: [], record: undefined, environment };
   let clockMs = 0;
   let made = 0;
   let crash: { left: number; readonly when: "before" | "after" } | undefined;
@@ -157,6 +160,7 @@ function createSmallWorld(scripts: readonly (readonly Deed[])[], first: Session 
       }),
     };
     const result = await reconcile(sessionKind(() => settings), state.session.metadata, { read: readerOf(view), write, now, classify });
+    assert.notEqual(result.requeueAfterMs, 0);
     return { wrote, result };
   };
 
@@ -226,8 +230,8 @@ function attempt(write: () => void): Promise<void> {
   return Promise.resolve().then(write);
 }
 
-function readerOf({ session: self, pods, record: log }: State): Read {
-  const objects: Readonly<Record<string, readonly unknown[]>> = { [agents.name]: [agent], [environments.name]: [environment], [sessions.name]: [self], [podSource.name]: pods };
+function readerOf({ session: self, pods, record: log, environment: live }: State): Read {
+  const objects: Readonly<Record<string, readonly unknown[]>> = { [agents.name]: [agent], [environments.name]: [live], [sessions.name]: [self], [podSource.name]: pods };
   const isNamed = ({ namespace, name }: Key) => (item: unknown): boolean => {
     const { metadata } = item as { readonly metadata: Key };
     return metadata.namespace === namespace && metadata.name === name;
@@ -324,6 +328,20 @@ test("a runner that dies is followed by another, and the session completes with 
   await assertSilent(world);
 });
 
+test("a price that is edited while a session runs does not keep its next runner away", async () => {
+  const world = createSmallWorld([["turn", "die"], ["turn", "finish"]]);
+  while (world.state().record?.turns !== 1) {
+    await world.pass();
+    world.step();
+  }
+  const models = environment.spec.models.map((model) => ({ ...model, pricing: { inputPerMillion: "9", outputPerMillion: "9" } }));
+  world.change({ environment: { ...environment, spec: { ...environment.spec, models } } });
+  await live(world);
+  assertOver(world, "Completed");
+  assert.equal(world.state().session.status?.runner?.attempts, 2);
+  assert.equal(world.state().session.status?.environmentRevision, record().bundle.environment.digest);
+});
+
 test("a runner that is cut off is replaced after a minute", async () => {
   const world = createSmallWorld([["turn", "hang"], ["finish"]]);
   await live(world);
@@ -418,7 +436,7 @@ test("caches that lag behind, each source by itself, change nothing about the en
         // A cache never goes back.
         for (const source of ["session", "pods", "record"] as const) shown[source] = Math.max(shown[source], history.length - 1 - behind[source]);
         const entry = (source: keyof typeof shown) => history[shown[source]] ?? latest;
-        return { session: entry("session").session, pods: entry("pods").pods, record: entry("record").record };
+        return { session: entry("session").session, pods: entry("pods").pods, record: entry("record").record, environment: latest.environment };
       });
       assertOver(world, "Completed");
       assert.equal(world.state().session.status?.runner?.attempts, 2);

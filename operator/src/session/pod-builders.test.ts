@@ -5,16 +5,16 @@ import { stringify } from "yaml";
 import type { Environment } from "@paddock/api/environment";
 import { buildRunnerPod } from "./pod-runner.ts";
 import { buildSandboxPod } from "./pod-sandbox.ts";
-import { START, agent, at, environment, session, settings } from "./sample.ts";
+import { at, record, session, settings } from "./sample.ts";
 
 // The golden files are what reviewers read. After a wanted change: node --test --test-update-snapshots operator/src/session/pod-builders.test.ts
 
 const golden = { serializers: [(value: unknown) => stringify(value, { lineWidth: 0 })] };
-const limits = { startTime: START, limits: { maxTurns: 100, timeoutSeconds: 600 } };
-const parts = { session: session(), agent, environment, settings, limits };
+const { bundle } = record();
+const parts = { session: session(), bundle, settings };
 
 function withSpec(change: Partial<Environment["spec"]>): typeof parts {
-  return { ...parts, environment: { ...environment, spec: { ...environment.spec, ...change } } };
+  return { ...parts, bundle: { ...bundle, environment: { ...bundle.environment, spec: { ...bundle.environment.spec, ...change } } } };
 }
 
 test("the runner pod is as its golden file shows", (t) => {

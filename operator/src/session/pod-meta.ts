@@ -1,22 +1,21 @@
-import type { Environment } from "@paddock/api/environment";
 import { deadlineAt } from "@paddock/api/log/state";
 import { LABELS, MANAGED_BY, ownerReference, shorten } from "@paddock/api/names";
 import type { Session } from "@paddock/api/session";
+import type { RecordView } from "@paddock/api/wire/records";
 import type { Settings } from "../settings.ts";
 
-/** What a session's pods are built from. `limits`: start and length of the session, as it was bound. */
+/** What a session's pods are built from: its own bundle, so that the next pod is made like the first whatever was edited meanwhile. */
 export interface PodParts {
   readonly session: Session;
-  readonly environment: Environment;
+  readonly bundle: RecordView["bundle"];
   readonly settings: Settings;
-  readonly limits: { readonly startTime: string; readonly limits: { readonly maxTurns: number; readonly timeoutSeconds: number } };
 }
 
 /** The last net behind the session's deadline, which the gateway and the operator hold. */
 const NET_SECONDS = 60;
 
 /** Labels by which policies, people and the operator find the pod; the owner lets drain accept it and the garbage collector take it. */
-export function buildPodMeta({ session, environment }: PodParts, component: "runner" | "sandbox", { name, isEvictable }: { readonly name: string; readonly isEvictable: boolean }) {
+export function buildPodMeta({ session, bundle }: PodParts, component: "runner" | "sandbox", { name, isEvictable }: { readonly name: string; readonly isEvictable: boolean }) {
   return {
     name,
     namespace: session.metadata.namespace,
@@ -26,7 +25,7 @@ export function buildPodMeta({ session, environment }: PodParts, component: "run
       [LABELS.session]: shorten(session.metadata.name),
       [LABELS.sessionUid]: session.metadata.uid,
       [LABELS.agent]: shorten(session.spec.agentRef.name),
-      [LABELS.environment]: shorten(environment.metadata.name),
+      [LABELS.environment]: shorten(bundle.environment.name),
     },
     annotations: { "cluster-autoscaler.kubernetes.io/safe-to-evict": String(isEvictable) },
     ownerReferences: [ownerReference(session)],
@@ -34,6 +33,6 @@ export function buildPodMeta({ session, environment }: PodParts, component: "run
 }
 
 /** Seconds after which the kubelet ends the pod whatever else happens; at least 1. */
-export function activeDeadlineSeconds({ limits }: PodParts, now: Date): number {
-  return Math.max(1, Math.ceil((deadlineAt(limits) - now.getTime()) / 1000) + NET_SECONDS);
+export function activeDeadlineSeconds({ bundle }: PodParts, now: Date): number {
+  return Math.max(1, Math.ceil((deadlineAt(bundle) - now.getTime()) / 1000) + NET_SECONDS);
 }

@@ -10,10 +10,11 @@ const DEFAULTS: ResourceDefaults = {
   limits: { cpu: "1", memory: "512Mi", "ephemeral-storage": "256Mi" },
 };
 
-/** The n-th runner pod of a session: the harness, with the credentials of its Environment's models as files. Pure. */
+/** The n-th runner pod of a session: the harness, with the credentials of its frozen Environment's models as files. Pure. */
 export function buildRunnerPod(parts: PodParts, attempt: number, now: Date) {
-  const { session, environment, settings } = parts;
-  const credentials = environment.spec.models.flatMap(buildCredential);
+  const { session, settings } = parts;
+  const { spec } = parts.bundle.environment;
+  const credentials = spec.models.flatMap(buildCredential);
   return {
     apiVersion: "v1",
     kind: "Pod",
@@ -36,8 +37,9 @@ export function buildRunnerPod(parts: PodParts, attempt: number, now: Date) {
             { name: "PADDOCK_GATEWAY_CA", value: settings.gatewayCa },
             { name: "PADDOCK_POD_NAME", valueFrom: { fieldRef: { fieldPath: "metadata.name" } } },
             { name: "PADDOCK_POD_UID", valueFrom: { fieldRef: { fieldPath: "metadata.uid" } } },
+            { name: "PADDOCK_LOG_LEVEL", value: settings.logLevel },
           ],
-          resources: buildResources(environment.spec.runner?.resources, DEFAULTS),
+          resources: buildResources(spec.runner?.resources, DEFAULTS),
           securityContext: buildContainerSecurity(),
           // The last words of a runner that cannot even start are told in status.
           terminationMessagePolicy: "FallbackToLogsOnError",

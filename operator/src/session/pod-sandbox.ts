@@ -14,8 +14,8 @@ const BESIDE_MEBIBYTES = 512;
 
 /** The n-th sandbox pod of a session: where model-written commands run. It gets no secret, no token and no resolver. Pure. */
 export function buildSandboxPod(parts: PodParts, n: number, now: Date) {
-  const { session, environment, settings } = parts;
-  const { image, resources, runtimeClassName, workspace } = environment.spec.sandbox ?? {};
+  const { session, bundle, settings } = parts;
+  const { image, resources, runtimeClassName, workspace } = bundle.environment.spec.sandbox ?? {};
   const size = String(workspace?.size ?? WORKSPACE_SIZE);
   return {
     apiVersion: "v1",

@@ -159,7 +159,7 @@ test("the pod before the newest is kept for its logs when it has ended; older on
   assert.deepEqual(plan.actions.map((action) => (action.verb === "delete" ? action.key.name : action.verb)), ["notes-r1", "create"]);
 });
 
-test("no runner pod without the Environment, while it is not Ready, or when it is not what the session was bound to", () => {
+test("no runner pod without the Environment or while it is not Ready", () => {
   const reason = (change: SessionWorld["environment"]): unknown => {
     const plan = decide({ status: attempted(1), environment: change });
     assert.deepEqual(plan.actions, []);
@@ -167,6 +167,13 @@ test("no runner pod without the Environment, while it is not Ready, or when it i
   };
   assert.equal(reason(undefined), "EnvironmentNotFound");
   assert.equal(reason({ ...environment, status: {} }), "EnvironmentNotReady");
-  const moved = environment.spec.models.map((model) => ({ ...model, baseURL: "https://other.example/v1" }));
-  assert.equal(reason({ ...environment, spec: { ...environment.spec, models: moved } }), "EnvironmentNotReady");
+});
+
+test("an edited Environment changes no pod of a session that was bound before", () => {
+  const models = environment.spec.models.map((model) => ({ ...model, baseURL: "https://other.example/v1", apiKey: { secretKeyRef: { name: "other", key: "k" } } }));
+  const edited = { ...environment, spec: { ...environment.spec, models, runner: { resources: { limits: { memory: "2Gi" } } }, sandbox: { image: "other:1" } } };
+  const change = { status: attempted(1), record: { runner: { epoch: 0, connected: false, since: START }, sandbox: { requested: 1, pending: true } } };
+  const made = decide(change).actions;
+  assert.deepEqual(made.map((action) => action.verb === "create" && action.object.metadata.name), ["notes-s1", "notes-r1"]);
+  assert.deepEqual(decide({ ...change, environment: edited }).actions, made);
 });

@@ -11,6 +11,7 @@ import { buildRunnerPod } from "./pod-runner.ts";
 import { describeWait } from "./pod-trouble.ts";
 import { deletePods, isRunning, supersededPods } from "./pods.ts";
 import { type RunnerState, runnerStateOf } from "./runner-state.ts";
+import type { SandboxPart } from "./sandbox.ts";
 import { buildStatus, hasProgressed } from "./status.ts";
 
 type Counted = Extract<RunnerState, { kind: "Counted" }>;
@@ -28,7 +29,7 @@ const TELL_AFTER_MS = 5_000;
 const REGISTER_RETRY_MS = 5_000;
 
 /** Keeps one runner pod alive: an attempt is counted in status first and made in the next pass. `trouble`: why the sandbox does not come up. Pure. */
-export function decideRunner(world: SessionWorld, record: RecordView, { trouble, now }: { readonly trouble: string | undefined; readonly now: Date }): Plan<SessionStatus> {
+export function decideRunner(world: SessionWorld, record: RecordView, { trouble, now }: { readonly trouble: SandboxPart["trouble"]; readonly now: Date }): Plan<SessionStatus> {
   const state = runnerStateOf(world, record, now);
   switch (state.kind) {
     case "New":
@@ -55,15 +56,15 @@ function countAttempt(
 }
 
 function makeRunner(world: SessionWorld, record: RecordView, { state: { attempt }, now }: { readonly state: Counted; readonly now: Date }): Plan<SessionStatus> {
-  const ground = groundOf(world, record, "runner");
+  const ground = groundOf(world);
   if (!ground.isFirm) return { actions: [], claims: claimWaiting(ground.reason, ground.message) };
   const names = { name: runnerPodName(record.name, attempt), evidence: runnerPodName(record.name, attempt - 1) };
-  const object = buildRunnerPod({ session: world.self, environment: ground.environment, settings: world.settings, limits: record.bundle }, attempt, now);
+  const object = buildRunnerPod({ session: world.self, bundle: record.bundle, settings: world.settings }, attempt, now);
   return { actions: [...deletePods(supersededPods(world.pods, "runner", names)), { verb: "create", object }], claims: undefined };
 }
 
 function tellProgress(
-  { self }: SessionWorld, record: RecordView, { state, trouble, now }: { readonly state: Alive; readonly trouble: string | undefined; readonly now: Date },
+  { self }: SessionWorld, record: RecordView, { state, trouble, now }: { readonly state: Alive; readonly trouble: SandboxPart["trouble"]; readonly now: Date },
 ): Plan<SessionStatus> {
   const { pod, attempt, disconnectedLeftMs } = state;
   const actions = pod.metadata.deletionTimestamp === undefined ? register(record, pod.metadata) : [];
@@ -78,7 +79,7 @@ function tellProgress(
     if (wait === undefined && attempt > 1) return { actions, claims: undefined, status, ...again };
     return { actions, claims: claimStarting(pod.metadata.name, wait), status, ...again };
   }
-  if (trouble !== undefined) return { actions, claims: claimWaiting("Starting", trouble), status, ...again };
+  if (trouble !== undefined) return { actions, claims: claimWaiting(trouble.reason, trouble.message), status, ...again };
   return { actions, claims: claimRunning(record, pod.metadata.name), status, ...again };
 }
 

@@ -26,6 +26,7 @@ export const settings: Settings = {
   dnsPeers: [],
   privateRanges: ["10.0.0.0/8"],
   releaseNamespace: "paddock-system",
+  logLevel: "info",
 };
 
 const meta = { namespace: "demo", resourceVersion: "1", generation: 1, creationTimestamp: START };
@@ -71,7 +72,7 @@ export function record(change: Partial<RecordView> = {}): RecordView {
     bundle: {
       digest: "sha256:bundle",
       agentDigest: digestOf(agent.spec),
-      environmentDigest: digestOf(environment.spec),
+      environment: { name: environment.metadata.name, uid: environment.metadata.uid, digest: digestOf(environment.spec), spec: environment.spec },
       limits: { maxTurns: 100, timeoutSeconds: 600 },
       startTime: START,
       traceId: traceIdOf("session-uid"),

@@ -81,8 +81,13 @@ test("sandboxes that die at once are made more and more rarely", () => {
 });
 
 test("no sandbox pod without a Ready Environment; the session is told", () => {
-  assert.match(decide({ requested: 1, pending: true }, [], { environment: undefined }).trouble ?? "", /Environment standard does not exist/);
-  assert.match(decide({ requested: 1, pending: true }, [], { environment: { ...environment, status: {} } }).trouble ?? "", /being set up/);
+  const trouble = (change: SessionWorld["environment"]): string => {
+    const part = decide({ requested: 1, pending: true }, [], { environment: change });
+    assert.deepEqual(part.actions, []);
+    return `${part.trouble?.reason ?? ""}: ${part.trouble?.message ?? ""}`;
+  };
+  assert.match(trouble(undefined), /^EnvironmentNotFound: Environment standard does not exist/);
+  assert.match(trouble({ ...environment, status: {} }), /^EnvironmentNotReady: .*being set up/);
   const leaving = { ...environment, metadata: { ...environment.metadata, deletionTimestamp: START } };
-  assert.match(decide({ requested: 1, pending: true }, [], { environment: leaving }).trouble ?? "", /being deleted/);
+  assert.match(trouble(leaving), /^EnvironmentNotReady: .*being deleted/);
 });

@@ -1,3 +1,4 @@
+import type { SessionWaitingReason } from "@paddock/api/conditions";
 import { sandboxPodName } from "@paddock/api/names";
 import type { RecordView } from "@paddock/api/wire/records";
 import type { Action } from "../kernel/kind.ts";
@@ -12,7 +13,7 @@ import { deletePods, findPod, hasEnded, isRunning, supersededPods } from "./pods
 /** The sandbox's part of a plan. `trouble`: why it does not come up, for people. */
 export interface SandboxPart {
   readonly actions: readonly Action[];
-  readonly trouble?: string;
+  readonly trouble?: { readonly reason: SessionWaitingReason; readonly message: string };
   readonly requeueAfterMs?: number;
 }
 
@@ -40,9 +41,9 @@ function makeSandbox(world: SessionWorld, record: RecordView, now: Date): Sandbo
   const names = { name: sandboxPodName(record.name, n), evidence: sandboxPodName(record.name, n - 1) };
   const delay = delayLeftMs(findPod(world.pods, names.evidence), n, now);
   if (delay > 0) return { actions: [], requeueAfterMs: delay };
-  const ground = groundOf(world, record, "sandbox");
-  if (!ground.isFirm) return { actions: [], trouble: ground.message };
-  const object = buildSandboxPod({ session: world.self, environment: ground.environment, settings: world.settings, limits: record.bundle }, n, now);
+  const ground = groundOf(world);
+  if (!ground.isFirm) return { actions: [], trouble: ground };
+  const object = buildSandboxPod({ session: world.self, bundle: record.bundle, settings: world.settings }, n, now);
   return { actions: [...deletePods(supersededPods(world.pods, "sandbox", names)), { verb: "create", object }] };
 }
 
@@ -58,8 +59,8 @@ function bindSandbox(record: RecordView, pod: PodView): SandboxPart {
   if (hasEnded(pod)) return { actions: [appendLost(record, podUid, describeEnd(pod, false))] };
   const address = pod.status.podIP;
   if (!isRunning(pod) || address === undefined || deletionTimestamp !== undefined) {
-    const trouble = describeWait(pod);
-    return { actions: [], ...(trouble === undefined ? {} : { trouble }) };
+    const message = describeWait(pod);
+    return { actions: [], ...(message === undefined ? {} : { trouble: { reason: "Starting", message } }) };
   }
   return {
     actions: [

@@ -18,7 +18,7 @@ export function buildStatus(record: RecordView, before: SessionStatus | undefine
   const { bundle, sandbox, name } = record;
   return {
     agentRevision: bundle.agentDigest,
-    environmentRevision: bundle.environmentDigest,
+    environmentRevision: bundle.environment.digest,
     startTime: bundle.startTime,
     trace: { id: bundle.traceId },
     // Whoever writes newer counters has to forget the failures before them: the next failure is compared with these counters.
