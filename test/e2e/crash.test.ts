@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
+import type { Environment } from "@paddock/api/environment";
 import type { LogEvent } from "@paddock/api/log/events";
 import { apply, buildAgent, buildEnvironment, buildSession, eventually, finished, reasonOf, runningPod } from "./lab.ts";
 import type { Pod } from "./lab.ts";
-import { list } from "./kubectl.ts";
+import { get, list } from "./kubectl.ts";
 import { call, deployModel, say } from "./model.ts";
 import { openNamespace } from "./namespace.ts";
 import { openGateway, readLog, userToken } from "./people.ts";
@@ -48,6 +49,14 @@ async function inToolCall(session: string): Promise<void> {
   });
 }
 
+/** Digest of an Environment's spec as the operator has last looked at it, once it is another than `before`. */
+async function revisionOf(environment: string, before?: string): Promise<string> {
+  return eventually(`a new revision of Environment ${environment}`, async () => {
+    const revision = (await get<Environment>("environment", environment, namespace))?.status?.revision;
+    return revision !== before && revision;
+  });
+}
+
 function assertSound(events: readonly LogEvent[], calls: number): void {
   assert.deepEqual(
     events.map(({ seq }) => seq),
@@ -73,6 +82,23 @@ test("kill -9 of the runner in the middle of a tool call: completes with a secon
   assert.equal(events.filter(({ type }) => type === "tool.started").length, 2);
   assert.match(session.status.result?.text ?? "", /begun/);
   assert.equal((session.status.result?.text ?? "").match(/begun/g)?.length, 1, "the first command ran once");
+});
+
+test("kill -9 of a runner whose Environment was edited meanwhile: the second attempt is built from what the session is bound to", async () => {
+  await apply(namespace, buildEnvironment("edited"));
+  const bound = await revisionOf("edited");
+  await apply(namespace, buildSession("edit-survivor", "sleepy", { environment: "edited" }));
+  await inToolCall("edit-survivor");
+  // No node could hold a runner that is built from the edit.
+  const model = { pricing: { inputPerMillion: "1000", outputPerMillion: "1000" } };
+  await apply(namespace, buildEnvironment("edited", { model, spec: { runner: { resources: { requests: { cpu: "1000" } } } } }));
+  await revisionOf("edited", bound);
+  killProcess((await runningPod(namespace, "edit-survivor", "runner")).metadata.uid, /^node /);
+  const session = await finished(namespace, "edit-survivor");
+  assert.equal(reasonOf(session), "Completed", JSON.stringify(session.status));
+  assert.equal(session.status?.runner?.attempts, 2);
+  assert.equal(session.status.environmentRevision, bound);
+  assertSound(await log("edit-survivor"), 2);
 });
 
 for (const component of ["gateway", "operator"] as const) {
