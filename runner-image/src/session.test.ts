@@ -142,7 +142,7 @@ test("a cancelled session does not wait for the model", async (t) => {
   const model = await startModel(t, [() => undefined]);
   const lab = await openLab(t, { baseURL: model.baseURL });
   const ended = lab.run();
-  await lab.seen(({ type }) => type === "model.requested");
+  await model.reached;
   await lab.asOperator({ type: "session.cancelled", data: { reason: "spec.cancel" } });
   await ended;
   assert.partialDeepStrictEqual(await lab.of("model.failed"), [{ data: { class: "cancelled" } }]);

@@ -103,7 +103,7 @@ async function recordFailure(failure: ModelFailure, attempt: FailedAttempt, port
   const { step, endpoint } = attempt;
   const delayMs = (await isReplacedKey(failure, attempt, ports)) ? 0 : retryDelayMs(failure, step.failures, ports.random);
   const message = clean(explain(failure, attempt, { view: ports.view(), final: delayMs === undefined }), ports);
-  ports.logger.warn({ class: failure.class, status: failure.status, turn: step.turn, attempt: step.attempt, delayMs }, message);
+  ports.logger[failure.class === "cancelled" ? "info" : "warn"]({ class: failure.class, status: failure.status, turn: step.turn, attempt: step.attempt, delayMs }, message);
   const failed: NewEvent = {
     type: "model.failed",
     data: {

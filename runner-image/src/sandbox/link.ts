@@ -11,6 +11,7 @@ import { pause } from "../signal.ts";
 import { sendToSandbox, upgradeToEgress } from "./http.ts";
 import type { SandboxAddress, SandboxAnswer } from "./http.ts";
 import { serveReversed } from "./reversed.ts";
+import type { PingTimes } from "./reversed.ts";
 
 /** How long a pod that has an address may take until its tool server answers. */
 const CONNECT_MS = 30_000;
@@ -53,6 +54,7 @@ export interface LinkPorts {
   readonly random: () => number;
   /** For the whole of connecting; 30 s when left out. */
   readonly connectMs?: number;
+  readonly pings?: PingTimes;
 }
 
 /**
@@ -95,7 +97,7 @@ interface Opening {
 
 async function openChannel(address: SandboxAddress, { target, ports, signal }: Opening): Promise<Link> {
   const { socket, head } = await upgradeToEgress(address, BIND_MS, signal);
-  const session = serveReversed(socket, head);
+  const session = serveReversed(socket, head, ports.pings);
   serveEgress(session, target.environment, ports.logger);
   return linkOver(address, session);
 }

@@ -2,17 +2,22 @@ import { performServerHandshake } from "node:http2";
 import type { ServerHttp2Session } from "node:http2";
 import { Duplex } from "node:stream";
 
-const PING_EVERY_MS = 10_000;
-const PING_ANSWER_MS = 10_000;
+/** How often the other side is asked for a sign of life, and how long it may take to give it, in milliseconds. */
+export interface PingTimes {
+  readonly everyMs: number;
+  readonly answerMs: number;
+}
+
+const PING_TIMES: PingTimes = { everyMs: 10_000, answerMs: 10_000 };
 
 /**
  * Speaks HTTP/2 as a server on a connection that this process opened. `head`: bytes of the other side that came with the upgrade.
- * The session is destroyed when a ping is not answered in 10 s: a peer that was stopped or cut off keeps its socket open.
+ * The session is destroyed when a ping is not answered in time (10 s): a peer that was stopped or cut off keeps its socket open.
  */
-export function serveReversed(socket: Duplex, head: Buffer): ServerHttp2Session {
+export function serveReversed(socket: Duplex, head: Buffer, times: PingTimes = PING_TIMES): ServerHttp2Session {
   const session = performServerHandshake(replaying(socket, head), { settings: { maxConcurrentStreams: 128, enablePush: false }, maxSessionMemory: 8 });
   session.on("error", () => undefined);
-  const timer = setInterval(() => pingOnce(session), PING_EVERY_MS).unref();
+  const timer = setInterval(() => pingOnce(session, times.answerMs), times.everyMs).unref();
   session.once("close", () => {
     clearInterval(timer);
     socket.destroy();
@@ -20,9 +25,9 @@ export function serveReversed(socket: Duplex, head: Buffer): ServerHttp2Session 
   return session;
 }
 
-function pingOnce(session: ServerHttp2Session): void {
+function pingOnce(session: ServerHttp2Session, answerMs: number): void {
   if (session.closed || session.destroyed) return;
-  const late = setTimeout(() => session.destroy(), PING_ANSWER_MS).unref();
+  const late = setTimeout(() => session.destroy(), answerMs).unref();
   const sent = session.ping((error) => {
     clearTimeout(late);
     if (error !== null) session.destroy();

@@ -15,6 +15,8 @@ export type Reply = (response: ServerResponse, asked: Asked, request: IncomingMe
 export interface ModelServer {
   readonly baseURL: string;
   readonly asked: readonly Asked[];
+  /** Resolves when the first request has arrived. */
+  readonly reached: Promise<void>;
   /** Connections that were opened. */
   connections(): number;
 }
@@ -23,11 +25,13 @@ export interface ModelServer {
 export async function startModel(t: TestContext, replies: readonly Reply[]): Promise<ModelServer> {
   const asked: Asked[] = [];
   let connections = 0;
+  const { promise: reached, resolve: onReached } = Promise.withResolvers<void>();
   const server = createServer((request, response) => {
     response.on("error", () => undefined);
     void readText(request).then((body) => {
       const one = { headers: request.headers, body: JSON.parse(body) as Asked["body"] };
       asked.push(one);
+      onReached();
       const reply = replies[Math.min(asked.length, replies.length) - 1];
       reply?.(response, one, request);
     }, () => undefined);
@@ -38,7 +42,7 @@ export async function startModel(t: TestContext, replies: readonly Reply[]): Pro
     server.closeAllConnections();
     await new Promise((resolve) => server.close(resolve));
   });
-  return { baseURL: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`, asked, connections: () => connections };
+  return { baseURL: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`, asked, reached, connections: () => connections };
 }
 
 export interface ScriptedCall {

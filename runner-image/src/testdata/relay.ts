@@ -5,8 +5,12 @@ import type { TestContext } from "node:test";
 /** Connections on loopback through a relay that can be told to break them. */
 export interface Relay {
   readonly port: number;
-  /** Lets everything that is sent to the server through and cuts the connection that gets the next answer, once, before the client sees it. */
+  /** Resolves at the first connection. */
+  readonly reached: Promise<void>;
+  /** The next request goes through, and its connection is cut instead of bringing the answer. Streams that are open are not touched. */
   loseNextAnswer(): void;
+  /** Whether that has happened. */
+  hasLost(): boolean;
   /** From now on nothing is passed on, in either direction, and nothing is closed. */
   freeze(): void;
 }
@@ -14,30 +18,27 @@ export interface Relay {
 /** A relay before the server on this port; closed with the test. */
 export async function startRelay(t: TestContext, target: number): Promise<Relay> {
   const sockets = new Set<Socket>();
-  let losing = false;
+  let asking: Set<Socket> | undefined;
   let frozen = false;
+  const { promise: reached, resolve: onReached } = Promise.withResolvers<void>();
   const server = createServer((client) => {
+    onReached();
     const upstream = connect(target, "127.0.0.1");
     for (const socket of [client, upstream]) {
       sockets.add(socket);
       socket.on("error", () => undefined).once("close", () => sockets.delete(socket));
     }
     client.on("data", (data) => {
-      if (!frozen) upstream.write(data);
+      if (frozen) return;
+      asking?.add(client);
+      upstream.write(data);
     });
     upstream.on("data", (data) => {
       if (frozen) return;
-      // A connection that only answers, not the stream: that one is told by how its bytes come unasked.
-      if (losing && askedLast.get(client) === true) {
-        losing = false;
-        client.resetAndDestroy();
-        upstream.destroy();
-        return;
-      }
-      client.write(data);
+      if (asking?.has(client) !== true) return void client.write(data);
+      asking = undefined;
+      client.resetAndDestroy();
     });
-    const askedLast = new Map<Socket, boolean>();
-    client.on("data", () => askedLast.set(client, true));
     client.once("close", () => upstream.destroy());
     upstream.once("close", () => client.destroy());
   });
@@ -47,8 +48,10 @@ export async function startRelay(t: TestContext, target: number): Promise<Relay>
     await new Promise((resolve) => server.close(resolve));
   });
   return {
+    reached,
     port: (server.address() as AddressInfo).port,
-    loseNextAnswer: () => (losing = true),
+    loseNextAnswer: () => (asking = new Set()),
+    hasLost: () => asking === undefined,
     freeze: () => (frozen = true),
   };
 }

@@ -1,0 +1,170 @@
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
+import { once } from "node:events";
+import { writeFile } from "node:fs/promises";
+import { join } from "node:path";
+import { test } from "node:test";
+import type { TestContext } from "node:test";
+import { fileURLToPath } from "node:url";
+import type { NewEvent } from "@paddock/api/log/events";
+import { RUNNER_EVENTS } from "@paddock/api/wire/runner";
+import { buildTestBundle, decidedEvent, requestedEvent, respondedEvent, startedEvent, toolStartedEvent } from "../../test/fakes/session.ts";
+import { connectGateway } from "./gateway.ts";
+import { fileAt } from "./testdata/file.ts";
+import { openLab } from "./testdata/lab.ts";
+import type { Lab } from "./testdata/lab.ts";
+import { answer, startModel } from "./testdata/model.ts";
+import type { ProcessOptions } from "./testdata/process.ts";
+import { startRelay } from "./testdata/relay.ts";
+import type { Relay } from "./testdata/relay.ts";
+
+const PROCESS = fileURLToPath(new URL("./testdata/process.ts", import.meta.url));
+const BASH_FOR_EVER = answer({ calls: [{ name: "bash", arguments: { command: "echo ran >> ran; touch running; sleep 300" } }] });
+
+/** A runner as a process of its own, in a newly registered pod. */
+async function startProcess(t: TestContext, lab: Lab, podUid: string): Promise<ChildProcess> {
+  const pod = await lab.register(podUid);
+  const options: ProcessOptions = { ...pod, gatewayUrl: lab.gateway.url, gatewayCa: lab.gateway.ca, sandboxPort: lab.sandbox.port };
+  const child = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", PROCESS, JSON.stringify(options)], { stdio: ["ignore", "pipe", "inherit"] });
+  t.after(() => child.kill("SIGKILL"));
+  return child;
+}
+
+async function outputOf(child: ChildProcess): Promise<string> {
+  let output = "";
+  child.stdout?.setEncoding("utf8").on("data", (text: string) => (output += text));
+  await once(child, "close");
+  return output;
+}
+
+async function outcomeOf(lab: Lab): Promise<string | undefined> {
+  return (await lab.of("run.finished"))[0]?.data.outcome;
+}
+
+/** What an earlier runner left in the log, without one that is still there. */
+async function leave(lab: Lab, events: readonly NewEvent[]): Promise<void> {
+  const { tokenFile } = await lab.register("gone");
+  const gateway = connectGateway({ url: new URL(lab.gateway.url), ca: lab.gateway.ca, tokenFile });
+  await gateway.post(RUNNER_EVENTS, { epoch: 1, batch: 1, events: [startedEvent("gone", 1), ...events] });
+  gateway.close();
+}
+
+test("a runner that is killed in the middle of a command: the next one completes, the command ran once and has one result", async (t) => {
+  const model = await startModel(t, [BASH_FOR_EVER, answer({ calls: [{ name: "bash", arguments: { command: "cat ran" } }] }), answer({ text: "It ran once." })]);
+  const lab = await openLab(t, { baseURL: model.baseURL });
+  const first = await startProcess(t, lab, "p1");
+  await fileAt(join(lab.sandbox.workspace, "running"));
+  first.kill("SIGKILL");
+  await once(first, "close");
+  const second = await startProcess(t, lab, "p2");
+  assert.match(await outputOf(second), /ended: finished\n$/);
+  assert.equal(await outcomeOf(lab), "Completed");
+  const results = await lab.of("tool.finished");
+  assert.deepEqual(results.map(({ data }) => [data.call, data.status]), [["root/1/0", "indeterminate"], ["root/2/0", "ok"]]);
+  assert.match(results[1]?.data.content ?? "", /^ran$/m);
+  assert.doesNotMatch(results[1]?.data.content ?? "", /ran\nran/);
+  const starts = await lab.of("runner.started");
+  assert.deepEqual(starts.map(({ data }) => [data.epoch, data.reason, data.recovered]), [[1, "new", []], [2, "resume", ["root/1/0"]]]);
+  assert.match(JSON.stringify(model.asked[1]?.body.messages.at(-1)), /outcome of this call is not known/);
+});
+
+test("a runner that is killed while the model answers: the next one asks again", async (t) => {
+  const model = await startModel(t, [() => undefined, answer({ text: "Done." })]);
+  const lab = await openLab(t, { baseURL: model.baseURL });
+  const first = await startProcess(t, lab, "p1");
+  await model.reached;
+  first.kill("SIGKILL");
+  await once(first, "close");
+  assert.equal(await lab.run({ podUid: "p2" }), "finished");
+  assert.deepEqual((await lab.of("model.requested")).map(({ data }) => [data.turn, data.attempt]), [[1, 1], [1, 2]]);
+  assert.equal(await outcomeOf(lab), "Completed");
+});
+
+test("a runner that is told to stop starts nothing new, records what it knows and leaves the rest to the next one", async (t) => {
+  const model = await startModel(t, [() => undefined, answer({ text: "Done." })]);
+  const lab = await openLab(t, { baseURL: model.baseURL });
+  const first = await startProcess(t, lab, "p1");
+  await model.reached;
+  const output = outputOf(first);
+  first.kill("SIGTERM");
+  assert.match(await output, /ended: stopped\n$/);
+  assert.partialDeepStrictEqual(await lab.of("model.failed"), [{ data: { class: "cancelled" } }]);
+  assert.equal(await lab.run({ podUid: "p2" }), "finished");
+  assert.equal(await outcomeOf(lab), "Completed");
+});
+
+test("a call that may be repeated is run again by the next runner, with the same idempotency key", async (t) => {
+  const model = await startModel(t, [answer({ text: "Done." })]);
+  const lab = await openLab(t, { baseURL: model.baseURL });
+  const args = { path: "a.txt", content: "hello" };
+  const decided = decidedEvent(buildTestBundle(lab.uid), "root/1/0", { tool: "write", arguments: args, effect: "Idempotent" });
+  await leave(lab, [requestedEvent(1, 1, 3), respondedEvent(1, 1, [{ name: "write", arguments: JSON.stringify(args) }]), decided, toolStartedEvent("root/1/0", 1)]);
+  await lab.run({ podUid: "p2" });
+  const starts = await lab.of("tool.started");
+  assert.deepEqual(starts.map(({ data }) => data.attempt), [1, 2]);
+  assert.equal(starts[1]?.data.idempotencyKey, `${lab.uid}/root/1/0`);
+  assert.deepEqual((await lab.of("tool.finished")).map(({ data }) => data.status), ["ok"]);
+  assert.equal(await outcomeOf(lab), "Completed");
+});
+
+test("answered calls that were not decided are decided by the next runner", async (t) => {
+  const model = await startModel(t, [answer({ text: "Done." })]);
+  const lab = await openLab(t, { baseURL: model.baseURL });
+  await leave(lab, [requestedEvent(1, 1, 3), respondedEvent(1, 1, [{ name: "bash", arguments: '{"command":"echo hi"}' }])]);
+  await lab.run({ podUid: "p2" });
+  assert.match((await lab.of("tool.finished"))[0]?.data.content ?? "", /hi/);
+});
+
+test("an older runner is fenced when a newer one is registered", async (t) => {
+  const model = await startModel(t, [() => undefined, answer({ text: "Done." })]);
+  const lab = await openLab(t, { baseURL: model.baseURL });
+  const older = lab.run({ podUid: "p1" });
+  await model.reached;
+  assert.equal(await lab.run({ podUid: "p2" }), "finished");
+  assert.equal(await older, "fenced");
+  assert.equal((await lab.of("runner.started")).length, 2);
+});
+
+test("a gateway that restarts in the middle of a call loses nothing, and the call's result waits for it", async (t) => {
+  const model = await startModel(t, [answer({ calls: [{ name: "bash", arguments: { command: "until [ -e go ]; do sleep 0.05; done; echo went" } }] }), answer({ text: "Done." })]);
+  const lab = await openLab(t, { baseURL: model.baseURL });
+  const ended = lab.run();
+  await lab.seen(({ type }) => type === "tool.started");
+  await lab.gateway.restart();
+  await writeFile(`${lab.sandbox.workspace}/go`, "");
+  assert.equal(await ended, "finished");
+  assert.deepEqual((await lab.of("tool.finished")).map(({ data }) => data.status), ["ok"]);
+  assert.equal(await outcomeOf(lab), "Completed");
+  assert.equal((await lab.of("runner.started")).length, 1, "the runner kept its epoch");
+});
+
+test("an append whose answer is lost is repeated, and stored once", async (t) => {
+  const relays: Relay[] = [];
+  const model = await startModel(t, [
+    (response, asked, request) => {
+      relays[0]?.loseNextAnswer();
+      answer({ calls: [{ name: "bash", arguments: { command: "echo hi" } }] })(response, asked, request);
+    },
+    answer({ text: "Done." }),
+  ]);
+  const lab = await openLab(t, { baseURL: model.baseURL });
+  const relay = await startRelay(t, Number(new URL(lab.gateway.url).port));
+  relays.push(relay);
+  assert.equal(await lab.run({ gatewayUrl: `https://127.0.0.1:${relay.port}` }), "finished");
+  assert.ok(relay.hasLost());
+  assert.equal((await lab.of("model.responded")).length, 2);
+  assert.equal(await outcomeOf(lab), "Completed");
+});
+
+test("a runner that cannot reach the gateway waits, and ends when it is told to", async (t) => {
+  const model = await startModel(t, [answer({ text: "Done." })]);
+  const lab = await openLab(t, { baseURL: model.baseURL });
+  const relay = await startRelay(t, 9);
+  const stop = new AbortController();
+  const nobody = lab.run({ gatewayUrl: `https://127.0.0.1:${relay.port}`, stop: stop.signal });
+  await relay.reached;
+  stop.abort();
+  assert.equal(await nobody, "stopped");
+  assert.equal(model.asked.length, 0);
+});
