@@ -26,7 +26,10 @@ const SCRIPT = 'ulimit -x "$2"; exec > >(exec cat) 2>&1; exec /bin/bash -c "$1"'
 /** How the shell ended; `undefined` when it could not be made to. */
 type Ending = { readonly code: number | null; readonly signal: NodeJS.Signals | null } | undefined;
 
-/** Runs a command in a session of its own and gives back the end of its output. What it left running in the background goes on after a normal end. */
+/**
+ * Runs a command in a session of its own and gives back the end of its output. What it left running in the background goes
+ * on after a normal end. The argument `timeoutSeconds` is in the call's own time limit already: the runner holds it against the session's.
+ */
 export async function bashTool({ command }: ToolArguments["bash"], context: ToolContext): Promise<Outcome> {
   const { processes, mark, signal } = context;
   const shell = startShell(command, context);
