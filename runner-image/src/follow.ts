@@ -62,11 +62,16 @@ async function followOnce(following: Following, onProgress: () => void): Promise
   const response = await gateway.stream(RUNNER_STREAM, from === 0 ? {} : { "Last-Event-ID": String(from) }, signal);
   const parse = createEventParser();
   response.setEncoding("utf8");
-  response.setTimeout(SILENCE_MS, () => response.destroy(new Error(`the gateway was silent for ${SILENCE_MS} ms`)));
-  for await (const text of response) {
-    const events = parse(text as string);
-    if (events.length > 0) onProgress();
-    takeAll(following, events);
+  const silence = setTimeout(() => response.destroy(new Error(`the gateway was silent for ${SILENCE_MS} ms`)), SILENCE_MS);
+  try {
+    for await (const text of response) {
+      silence.refresh();
+      const events = parse(text as string);
+      if (events.length > 0) onProgress();
+      takeAll(following, events);
+    }
+  } finally {
+    clearTimeout(silence);
   }
 }
 

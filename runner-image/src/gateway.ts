@@ -43,7 +43,7 @@ export interface GatewayAccess {
 }
 
 export function connectGateway({ url, ca, tokenFile }: GatewayAccess): Gateway {
-  const agent = new Agent({ keepAlive: true, ca, timeout: CONNECT_MS });
+  const agent = new Agent({ keepAlive: true, ca });
   const send = async (path: string, options: RequestOptions, { signal, body }: { readonly signal: AbortSignal; readonly body?: string }): Promise<IncomingMessage> => {
     const token = (await readFile(tokenFile, "utf8")).trim();
     const headers = { ...(options.headers as Record<string, string>), Authorization: `Bearer ${token}` };
@@ -73,15 +73,12 @@ export function connectGateway({ url, ca, tokenFile }: GatewayAccess): Gateway {
   };
 }
 
-/** The agent's time limit is the socket's inactivity: it bounds the handshake and is lifted once there is a connection. */
 function boundConnect(sent: ClientRequest): void {
-  sent.once("socket", (socket) => {
-    if (!socket.connecting) return void socket.setTimeout(0);
-    const onTimeout = (): void => void sent.destroy(new Error(`no connection to the gateway within ${CONNECT_MS} ms`));
-    socket.once("timeout", onTimeout).once("secureConnect", () => {
-      socket.off("timeout", onTimeout);
-      socket.setTimeout(0);
-    });
+  const timer = setTimeout(() => sent.destroy(new Error(`no connection to the gateway within ${CONNECT_MS} ms`)), CONNECT_MS);
+  const clear = (): void => clearTimeout(timer);
+  sent.once("close", clear).once("socket", (socket) => {
+    if (socket.connecting) socket.once("secureConnect", clear);
+    else clear();
   });
 }
 

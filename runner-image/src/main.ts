@@ -15,6 +15,10 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
     stop.abort();
   });
 }
+process.on("uncaughtException", (error) => {
+  logger.fatal({ err: error }, "uncaught exception: the next runner goes on from the log");
+  process.exit(1);
+});
 
 try {
   const { podName, podUid, credentialFile, sandboxPort } = config;

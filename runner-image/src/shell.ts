@@ -2,7 +2,6 @@ import type { Logger } from "pino";
 import { deadlineAt } from "@paddock/api/log/state";
 import type { Assignment } from "@paddock/api/wire/runner";
 import { createAppend, Detached, Refused } from "./append.ts";
-import type { Append } from "./append.ts";
 import { followLog } from "./follow.ts";
 import type { Gateway } from "./gateway.ts";
 import { keyOf, next } from "./next.ts";
@@ -10,7 +9,6 @@ import type { Here, Step } from "./next.ts";
 import { perform } from "./perform.ts";
 import type { Effects } from "./perform.ts";
 import { createRedactor } from "./redaction.ts";
-import type { Redactor } from "./redaction.ts";
 import { createHands } from "./sandbox/hands.ts";
 import { createPulse } from "./signal.ts";
 import type { Pulse } from "./signal.ts";
@@ -38,6 +36,9 @@ export type Ending = "finished" | "fenced" | "stopped";
 /** How long calls may go on after a stop, and how long their results may then take to be recorded; together less than the pod's grace. */
 const CALL_GRACE_MS = 6000;
 const RECORD_GRACE_MS = 2000;
+
+/** A refusal for now is asked about again after this time, even when nothing has happened. */
+const ASK_AGAIN_MS = 2000;
 
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
@@ -129,12 +130,14 @@ async function turnUntilEnd(shell: Shell, stop: AbortSignal, session: () => Sess
 
 function openSession(shell: Shell, assignment: Assignment): Session {
   const { ports, pulse } = shell;
-  const { bundle, epoch, lastBatch } = assignment;
+  const { bundle, epoch, lastBatch, bindKey } = assignment;
   const logger = ports.logger.child({ session: `${bundle.session.namespace}/${bundle.session.name}`, epoch });
   logger.info({ uid: bundle.session.uid }, "assigned");
   const transcript = createTranscript(bundle, pulse.beat);
-  const redactor: Redactor = createRedactor();
-  const append: Append = createAppend({ gateway: ports.gateway, transcript, redactor, logger, random: ports.random, signal: shell.detached.signal, epoch, lastBatch });
+  const redactor = createRedactor();
+  // The sandbox is told this key and could print it; it is of no use elsewhere, and does not belong into the log.
+  redactor.add(bindKey);
+  const append = createAppend({ gateway: ports.gateway, transcript, redactor, logger, random: ports.random, signal: shell.detached.signal, epoch, lastBatch });
   const hands = createHands({ assignment, port: ports.sandboxPort, logger, random: ports.random, onChange: pulse.beat });
   const { podName, podUid, credentialFile, limits, random, now } = ports;
   const effects: Effects = {
@@ -199,8 +202,17 @@ function onRefused(shell: Shell, error: Refused, { key, lastSeq }: { readonly ke
   const { problem, refusal, message } = error;
   shell.ports.logger.info({ step: key, problem, refusal }, message);
   if (problem === "limit") shell.refusal = message;
-  else if (refusal === "wait" || problem === "stopped" || problem === "finished") shell.refused.set(key, lastSeq);
+  else if (refusal === "wait" || problem === "stopped" || problem === "finished") holdBack(shell, key, lastSeq);
   else shell.failure ??= error;
+}
+
+/** Until the log has moved; and not for ever, because what was refused for the other side's clock becomes right by waiting. */
+function holdBack({ refused, pulse }: Shell, key: string, lastSeq: number): void {
+  refused.set(key, lastSeq);
+  setTimeout(() => {
+    refused.delete(key);
+    pulse.beat();
+  }, ASK_AGAIN_MS).unref();
 }
 
 function wakeAtDeadline({ ports, pulse }: Shell, { assignment }: Session): NodeJS.Timeout {

@@ -8,9 +8,10 @@ export function serveEgress(session: ServerHttp2Session, environment: string, lo
   // A peer that is killed breaks its streams; without a listener each of them would end this process.
   session.on("stream", (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => {
     stream.on("error", () => undefined);
+    if (stream.destroyed) return;
     const target = parseTarget(headers[":method"] ?? "", headers[":authority"] ?? "", headers[":path"] ?? "");
     const { status, message } = decideEgress(environment, target);
-    logger.info({ host: target?.host, port: target?.port, status }, "egress refused");
+    logger.debug({ host: target?.host, port: target?.port, status }, "egress refused");
     stream.respond({ ":status": status, "content-type": "text/plain; charset=utf-8" });
     stream.end(message);
     // Nothing of the request's body is wanted.

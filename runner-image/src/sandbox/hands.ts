@@ -17,7 +17,7 @@ export interface HandsState {
 export interface Hands {
   state(): HandsState | undefined;
   link(): Link | undefined;
-  /** Binds a sandbox; resolves when it is ready or has failed, or `signal` aborted. */
+  /** Binds a sandbox; resolves when it is ready or has failed, or was let go, or `signal` aborted. */
   connect(pod: { readonly podUid: string; readonly address: string }, signal: AbortSignal): Promise<void>;
   /** Lets go of any sandbox but this one: it was lost, or replaced. */
   keepOnly(podUid: string | undefined): void;
@@ -36,6 +36,7 @@ export function createHands({ assignment, port, logger, random, onChange }: Hand
   const { bundle, bindKey, epoch } = assignment;
   let state: HandsState | undefined;
   let link: Link | undefined;
+  let connecting: { readonly podUid: string; readonly given: AbortController } | undefined;
   const breaks = new Map<string, number>();
 
   const onClosed = (podUid: string, reason: string): void => {
@@ -56,9 +57,12 @@ export function createHands({ assignment, port, logger, random, onChange }: Hand
     state: () => state,
     link: () => link,
     async connect({ podUid, address }, signal) {
+      const given = new AbortController();
+      const stopped = AbortSignal.any([signal, given.signal]);
+      connecting = { podUid, given };
       const target = { host: address, port, bindKey, epoch, session: bundle.session.uid, environment: bundle.environment.name };
       try {
-        const opened = await openLink(target, { logger, random }, signal);
+        const opened = await openLink(target, { logger, random }, stopped);
         link = opened;
         state = { podUid, phase: "ready", reason: "" };
         logger.info({ podUid }, "the sandbox is bound");
@@ -66,13 +70,16 @@ export function createHands({ assignment, port, logger, random, onChange }: Hand
           if (link === opened) onClosed(podUid, reason);
         });
       } catch (error) {
-        if (signal.aborted) return;
+        if (stopped.aborted) return;
         if (!(error instanceof LinkLost)) throw error;
         logger.warn({ podUid, error: error.message }, "the sandbox cannot be used");
         state = { podUid, phase: "failed", reason: error.message };
+      } finally {
+        connecting = undefined;
       }
     },
     keepOnly(podUid) {
+      if (connecting !== undefined && connecting.podUid !== podUid) connecting.given.abort();
       if (state !== undefined && state.podUid !== podUid) letGo("the sandbox was lost");
     },
     close: () => letGo("the runner ends"),
