@@ -1,10 +1,12 @@
 import assert from "node:assert/strict";
 import { before, test } from "node:test";
+import { GATEWAY_AUDIENCE } from "@paddock/api/names";
 import { apply, buildAgent, buildEnvironment, buildSession, eventually, finished, runningPod } from "./lab.ts";
 import type { Pod } from "./lab.ts";
 import { get, list, must } from "./kubectl.ts";
 import { call, deployModel, say } from "./model.ts";
 import { openNamespace } from "./namespace.ts";
+import { processesOf } from "./processes.ts";
 import { buildReachProgram, reachOfOrdinaryPod } from "./reach.ts";
 import type { Reach, Target } from "./reach.ts";
 import { openSink } from "../cluster/sink.ts";
@@ -78,6 +80,33 @@ test("the sandbox pod's spec: no volume from the API, no service account token, 
   assert.equal(pod.spec.automountServiceAccountToken, false);
   for (const volume of pod.spec.volumes ?? []) assert.ok("emptyDir" in volume, JSON.stringify(volume));
   for (const variable of pod.spec.containers.flatMap(({ env }) => env ?? [])) assert.ok(!("valueFrom" in variable), JSON.stringify(variable));
+});
+
+test("the runner runs nothing but the harness while a command of the model runs in the sandbox", async (t) => {
+  const [runner, sandbox] = [await runningPod(namespace, "hold", "runner"), await runningPod(namespace, "hold", "sandbox")];
+  await eventually("the command in the sandbox", () => Promise.resolve(sandboxCommands(sandbox).some((command) => command.includes("sleep 600"))));
+  t.diagnostic(`in the sandbox: ${sandboxCommands(sandbox).join(" | ")}`);
+  assert.deepEqual(processesOf(runner.metadata.uid).map(({ command }) => command), ["node runner-image/src/main.ts"]);
+});
+
+function sandboxCommands(pod: Pod): string[] {
+  return processesOf(pod.metadata.uid).map(({ command }) => command);
+}
+
+test("the runner's token is good for the gateway only, for ten minutes, for this pod", async () => {
+  const runner = await runningPod(namespace, "hold", "runner");
+  const token = await must(["exec", runner.metadata.name, "-n", namespace, "--", "node", "-e", 'process.stdout.write(require("node:fs").readFileSync("/run/paddock/token/token", "utf8"))']);
+  const review = async (audiences: readonly string[]): Promise<{ authenticated?: boolean; user?: { extra?: Record<string, string[]> } }> => {
+    const input = JSON.stringify({ apiVersion: "authentication.k8s.io/v1", kind: "TokenReview", spec: { token, audiences } });
+    return (JSON.parse(await must(["create", "-f", "-", "-o", "json"], { input })) as { status: { authenticated?: boolean; user?: { extra?: Record<string, string[]> } } }).status;
+  };
+  const atGateway = await review([GATEWAY_AUDIENCE]);
+  assert.equal(atGateway.authenticated, true, "control: the gateway's audience is accepted");
+  assert.deepEqual(atGateway.user?.extra?.["authentication.kubernetes.io/pod-uid"], [runner.metadata.uid]);
+  assert.ok((await review([])).authenticated !== true, "the API server does not take it");
+  const claims = JSON.parse(Buffer.from(token.split(".")[1] ?? "", "base64url").toString()) as { exp: number; iat: number; aud: string[] };
+  assert.deepEqual(claims.aud, [GATEWAY_AUDIENCE]);
+  assert.ok(claims.exp - claims.iat <= 600, `${claims.exp - claims.iat} s`);
 });
 
 test("the runner accepts no connection: packets to it get no answer, while an ordinary pod answers with a refusal", async () => {
