@@ -168,3 +168,52 @@ test("a runner that cannot reach the gateway waits, and ends when it is told to"
   assert.equal(await nobody, "stopped");
   assert.equal(model.asked.length, 0);
 });
+
+test("a call that ends in the grace of a stop has its result recorded", async (t) => {
+  const model = await startModel(t, [answer({ calls: [{ name: "bash", arguments: { command: "touch running; until [ -e go ]; do sleep 0.05; done; echo went" } }] }), answer({ text: "Done." })]);
+  const lab = await openLab(t, { baseURL: model.baseURL });
+  const stop = new AbortController();
+  const first = lab.run({ podUid: "p1", stop: stop.signal });
+  await fileAt(join(lab.sandbox.workspace, "running"));
+  stop.abort();
+  await writeFile(join(lab.sandbox.workspace, "go"), "");
+  assert.equal(await first, "stopped");
+  assert.deepEqual((await lab.of("tool.finished")).map(({ data }) => data.status), ["ok"]);
+  assert.equal(model.asked.length, 1);
+  assert.equal(await lab.run({ podUid: "p2" }), "finished");
+  assert.equal(await outcomeOf(lab), "Completed");
+});
+
+test("a runner that connects before it is registered is held and then goes on", async (t) => {
+  const model = await startModel(t, [answer({ text: "Done." })]);
+  const lab = await openLab(t, { baseURL: model.baseURL });
+  const relay = await startRelay(t, Number(new URL(lab.gateway.url).port));
+  const ended = lab.run({ podUid: "p1", unregistered: true, gatewayUrl: `https://127.0.0.1:${relay.port}` });
+  await relay.reached;
+  await lab.register("p1");
+  assert.equal(await ended, "finished");
+});
+
+test("a sandbox that does not answer is replaced, and the call runs in the next one", async (t) => {
+  const model = await startModel(t, [answer({ calls: [{ name: "bash", arguments: { command: "echo hi" } }] }), answer({ text: "Done." })]);
+  const lab = await openLab(t, { baseURL: model.baseURL, sandboxes: ["127.0.0.2", "127.0.0.1"] });
+  await lab.run({ ports: { linkTimes: { connectMs: 0 } } });
+  const requests = await lab.of("sandbox.requested");
+  assert.deepEqual(requests.map(({ data }) => data.replaces), [undefined, "sandbox-1"]);
+  assert.match(requests[1]?.data.reason ?? "", /127\.0\.0\.2 could not be bound/);
+  assert.deepEqual((await lab.of("tool.finished")).map(({ data }) => data.status), ["ok"]);
+});
+
+test("a sandbox that is lost under a command: nobody knows its outcome, and the next result says that the place is new", async (t) => {
+  const model = await startModel(t, [BASH_FOR_EVER, answer({ calls: [{ name: "bash", arguments: { command: "echo hi" } }] }), answer({ text: "Done." })]);
+  const lab = await openLab(t, { baseURL: model.baseURL });
+  const ended = lab.run();
+  await fileAt(join(lab.sandbox.workspace, "running"));
+  await lab.asOperator({ type: "sandbox.lost", data: { podUid: "sandbox-1", reason: "OOMKilled" } });
+  assert.equal(await ended, "finished");
+  const results = await lab.of("tool.finished");
+  assert.deepEqual(results.map(({ data }) => data.status), ["indeterminate", "ok"]);
+  assert.match(results[0]?.data.content ?? "", /the sandbox was lost \(OOMKilled\)/);
+  assert.match(results[1]?.data.note ?? "", /new one/);
+  assert.match(String(model.asked[2]?.body.messages.at(-1)?.["content"]), /new one/);
+});

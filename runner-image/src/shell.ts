@@ -10,6 +10,7 @@ import { perform } from "./perform.ts";
 import type { Effects } from "./perform.ts";
 import { createRedactor } from "./redaction.ts";
 import { createHands } from "./sandbox/hands.ts";
+import type { LinkTimes } from "./sandbox/link.ts";
 import { createPulse } from "./signal.ts";
 import type { Pulse } from "./signal.ts";
 import { createTranscript } from "./transcript.ts";
@@ -23,6 +24,8 @@ export interface ShellPorts {
   readonly podUid: string;
   readonly credentialFile: (name: string) => string;
   readonly sandboxPort: number;
+  /** How long a sandbox may take to answer, and its pings; absent means the usual times. */
+  readonly linkTimes?: LinkTimes;
   readonly limits: ModelLimits;
   readonly logger: Logger;
   readonly now: () => number;
@@ -138,7 +141,7 @@ function openSession(shell: Shell, assignment: Assignment): Session {
   // The sandbox is told this key and could print it; it is of no use elsewhere, and does not belong into the log.
   redactor.add(bindKey);
   const append = createAppend({ gateway: ports.gateway, transcript, redactor, logger, random: ports.random, signal: shell.detached.signal, epoch, lastBatch });
-  const hands = createHands({ assignment, port: ports.sandboxPort, logger, random: ports.random, onChange: pulse.beat });
+  const hands = createHands({ assignment, port: ports.sandboxPort, times: ports.linkTimes ?? {}, logger, random: ports.random, onChange: pulse.beat });
   const { podName, podUid, credentialFile, limits, random, now } = ports;
   const effects: Effects = {
     view: transcript.view,

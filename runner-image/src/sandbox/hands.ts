@@ -1,7 +1,7 @@
 import type { Logger } from "pino";
 import type { Assignment } from "@paddock/api/wire/runner";
 import { LinkLost, openLink } from "./link.ts";
-import type { Link } from "./link.ts";
+import type { Link, LinkTimes } from "./link.ts";
 
 /** Links to one sandbox that broke before it is given up as one that cannot be held. */
 const MAX_BREAKS = 3;
@@ -27,12 +27,13 @@ export interface Hands {
 export interface HandsPorts {
   readonly assignment: Assignment;
   readonly port: number;
+  readonly times: LinkTimes;
   readonly logger: Logger;
   readonly random: () => number;
   readonly onChange: () => void;
 }
 
-export function createHands({ assignment, port, logger, random, onChange }: HandsPorts): Hands {
+export function createHands({ assignment, port, times, logger, random, onChange }: HandsPorts): Hands {
   const { bundle, bindKey, epoch } = assignment;
   let state: HandsState | undefined;
   let link: Link | undefined;
@@ -62,7 +63,7 @@ export function createHands({ assignment, port, logger, random, onChange }: Hand
       connecting = { podUid, given };
       const target = { host: address, port, bindKey, epoch, session: bundle.session.uid, environment: bundle.environment.name };
       try {
-        const opened = await openLink(target, { logger, random }, stopped);
+        const opened = await openLink(target, { ...times, logger, random }, stopped);
         link = opened;
         state = { podUid, phase: "ready", reason: "" };
         logger.info({ podUid }, "the sandbox is bound");

@@ -49,12 +49,16 @@ export interface LinkTarget {
   readonly environment: string;
 }
 
-export interface LinkPorts {
-  readonly logger: Logger;
-  readonly random: () => number;
-  /** For the whole of connecting; 30 s when left out. */
+/** What is left out has its usual value. */
+export interface LinkTimes {
+  /** For the whole of connecting; 30 s. */
   readonly connectMs?: number;
   readonly pings?: PingTimes;
+}
+
+export interface LinkPorts extends LinkTimes {
+  readonly logger: Logger;
+  readonly random: () => number;
 }
 
 /**

@@ -43,6 +43,8 @@ export interface RunOptions {
   readonly podUid?: string;
   readonly stop?: AbortSignal;
   readonly ports?: Partial<ShellPorts>;
+  /** Leaves it to the caller to register the pod. */
+  readonly unregistered?: boolean;
   /** Where the runner finds the gateway, when not directly. */
   readonly gatewayUrl?: string;
 }
@@ -60,6 +62,8 @@ export interface LabOptions {
   readonly limits?: Bundle["limits"];
   readonly prompt?: string;
   readonly startTime?: string;
+  /** Where the n-th sandbox is said to be; the last one holds for all others. The real one is at 127.0.0.1. */
+  readonly sandboxes?: readonly string[];
 }
 
 let made = 0;
@@ -106,13 +110,16 @@ export async function openLab(t: TestContext, options: LabOptions): Promise<Lab>
     t.after(() => watched.return(undefined));
     return onlyDeltas(watched);
   };
-  const register = async (podUid: string): Promise<RunnerPod> => {
-    await asOperator("PUT", `/v1/pods/${podUid}`, { sessionUid: uid, component: "runner", podName: podUid });
+  const introduce = async (podUid: string): Promise<RunnerPod> => {
     const tokenFile = join(folder, `${podUid}.token`);
     await writeFile(tokenFile, gateway.reviews.runnerToken({ namespace: "team", podUid, podName: podUid }));
     return { podUid, tokenFile, credentials: join(folder, "credentials") };
   };
-  const binding = bindSandboxes({ gateway, operator, uid, append: (event) => asOperator("POST", `/v1/records/${uid}/events`, { events: [event] }) });
+  const register = async (podUid: string): Promise<RunnerPod> => {
+    await asOperator("PUT", `/v1/pods/${podUid}`, { sessionUid: uid, component: "runner", podName: podUid });
+    return introduce(podUid);
+  };
+  const binding = bindSandboxes({ gateway, operator, uid, addresses: options.sandboxes ?? ["127.0.0.1"], append: (event) => asOperator("POST", `/v1/records/${uid}/events`, { events: [event] }) });
   t.after(async () => {
     binding.stop();
     await gateway.close();
@@ -134,8 +141,8 @@ export async function openLab(t: TestContext, options: LabOptions): Promise<Lab>
       await mkdir(join(folder, "credentials", name), { recursive: true });
       await writeFile(join(folder, "credentials", name, "value"), value);
     },
-    async run({ podUid = `pod-${uid}`, stop = new AbortController().signal, ports = {}, gatewayUrl = gateway.url } = {}) {
-      const pod = await register(podUid);
+    async run({ podUid = `pod-${uid}`, stop = new AbortController().signal, ports = {}, gatewayUrl = gateway.url, unregistered = false } = {}) {
+      const pod = await (unregistered ? introduce(podUid) : register(podUid));
       const client = connectGateway({ url: new URL(gatewayUrl), ca: gateway.ca, tokenFile: pod.tokenFile });
       const own: ShellPorts = {
         gateway: client,
@@ -174,6 +181,7 @@ interface Binding {
   readonly gateway: LocalGateway;
   readonly operator: string;
   readonly uid: string;
+  readonly addresses: readonly string[];
   append(event: NewEvent): Promise<void>;
 }
 
@@ -196,8 +204,9 @@ function bindSandboxes(binding: Binding): { stop(): void; readonly ended: Promis
   };
 }
 
-async function bindSandbox({ uid, append }: Binding, record: RecordView): Promise<void> {
+async function bindSandbox({ uid, addresses, append }: Binding, record: RecordView): Promise<void> {
   if (record.uid !== uid || !record.sandbox.pending) return;
   const podUid = `sandbox-${record.sandbox.requested}`;
-  await append({ type: "sandbox.bound", data: { podUid, podName: podUid, address: "127.0.0.1" } }).catch(() => undefined);
+  const address = addresses[record.sandbox.requested - 1] ?? addresses.at(-1) ?? "";
+  await append({ type: "sandbox.bound", data: { podUid, podName: podUid, address } }).catch(() => undefined);
 }
