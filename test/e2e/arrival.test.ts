@@ -44,7 +44,7 @@ test("an Environment without the model that the Agent names is said, with what t
   assert.equal(reasonOf(await finished(namespace, "no-model")), "Completed");
 });
 
-test("deleting a running Session removes its pods within 15 s", async () => {
+test("deleting a running Session removes its pods within 15 s", async (t) => {
   await apply(namespace, buildSession("doomed", "long"));
   await runningPod(namespace, "doomed", "sandbox");
   const startedAt = Date.now();
@@ -53,7 +53,7 @@ test("deleting a running Session removes its pods within 15 s", async () => {
     const pods = [...(await podsOf(namespace, "doomed", "runner")), ...(await podsOf(namespace, "doomed", "sandbox"))];
     return pods.length === 0;
   }, 15);
-  console.log(`pods gone ${((Date.now() - startedAt) / 1000).toFixed(1)} s after the delete`);
+  t.diagnostic(`pods gone ${((Date.now() - startedAt) / 1000).toFixed(1)} s after the delete`);
 });
 
 test("cancel ends a running Session as Cancelled", async () => {

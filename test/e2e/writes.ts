@@ -1,3 +1,5 @@
+import { existsSync, readFileSync } from "node:fs";
+import { auditLog } from "../cluster/host/layout.ts";
 import { list, must } from "./kubectl.ts";
 import type { Pod } from "./lab.ts";
 
@@ -11,4 +13,11 @@ export async function countWrites(): Promise<number> {
   const lines = text.split("\n").filter((line) => line.startsWith("paddock_apiserver_requests_total{"));
   if (lines.length === 0) throw new Error("the operator serves no paddock_apiserver_requests_total");
   return lines.filter((line) => !READS.has(/verb="([a-z]+)"/.exec(line)?.[1] ?? "")).reduce((sum, line) => sum + Number(line.split(" ").at(-1)), 0);
+}
+
+/** The same count by the API server's own audit log; undefined on a cluster that keeps none for us. */
+export function countAudited(): number | undefined {
+  if (!existsSync(auditLog)) return undefined;
+  const lines = readFileSync(auditLog, "utf8").split("\n").filter((line) => line !== "");
+  return lines.filter((line) => (JSON.parse(line) as { stage: string }).stage === "ResponseComplete").length;
 }
