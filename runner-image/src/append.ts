@@ -5,7 +5,7 @@ import type { ProblemType } from "@paddock/api/wire/problem";
 import { RUNNER_EVENTS } from "@paddock/api/wire/runner";
 import type { AppendReply, AppendRequest } from "@paddock/api/wire/runner";
 import { delayMsOf } from "./backoff.ts";
-import { messageOf } from "./follow.ts";
+import { messageOf } from "./fault.ts";
 import { GatewayRefusal } from "./gateway.ts";
 import type { Gateway } from "./gateway.ts";
 import type { Redactor } from "./redaction.ts";

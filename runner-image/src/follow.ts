@@ -6,6 +6,7 @@ import { problemTypeOf } from "@paddock/api/wire/problem";
 import { delayMsOf } from "./backoff.ts";
 import { createEventParser } from "./event-stream.ts";
 import type { ServerEvent } from "./event-stream.ts";
+import { messageOf } from "./fault.ts";
 import { GatewayRefusal } from "./gateway.ts";
 import type { Gateway } from "./gateway.ts";
 import { pause } from "./signal.ts";
@@ -49,11 +50,6 @@ export async function followLog(following: Following): Promise<void> {
 /** Whether the gateway refused because another runner has the session. */
 function isFenced(error: unknown): boolean {
   return error instanceof GatewayRefusal && problemTypeOf(error.problem) === "fenced";
-}
-
-export function messageOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  return error.message === "" ? ((error as NodeJS.ErrnoException).code ?? error.name) : error.message;
 }
 
 async function followOnce(following: Following, onProgress: () => void): Promise<void> {

@@ -2,6 +2,7 @@ import type { Logger } from "pino";
 import { deadlineAt } from "@paddock/api/log/state";
 import type { Assignment } from "@paddock/api/wire/runner";
 import { createAppend, Detached, Refused } from "./append.ts";
+import { messageOf } from "./fault.ts";
 import { followLog } from "./follow.ts";
 import type { Gateway } from "./gateway.ts";
 import { keyOf, next } from "./next.ts";
@@ -99,7 +100,7 @@ export async function runRunner(ports: ShellPorts, stop: AbortSignal): Promise<E
       shell.pulse.beat();
     },
   }).catch((error: unknown) => {
-    ports.logger.warn({ error: error instanceof Error ? error.message : String(error) }, "fenced: another runner goes on");
+    ports.logger.warn({ error: messageOf(error) }, "fenced: another runner goes on");
     shell.ending ??= "fenced";
     shell.pulse.beat();
   });
@@ -135,7 +136,7 @@ function openSession(shell: Shell, assignment: Assignment): Session {
   const { ports, pulse } = shell;
   const { bundle, epoch, lastBatch, bindKey } = assignment;
   const logger = ports.logger.child({ session: `${bundle.session.namespace}/${bundle.session.name}`, epoch });
-  logger.info({ uid: bundle.session.uid }, "assigned");
+  logger.info({ uid: bundle.session.uid, sinceStartMs: Math.round(performance.now()) }, "assigned");
   const transcript = createTranscript(bundle, pulse.beat);
   const redactor = createRedactor();
   // The sandbox is told this key and could print it; it is of no use elsewhere, and does not belong into the log.

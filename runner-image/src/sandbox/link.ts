@@ -6,7 +6,7 @@ import type { SandboxCall, SandboxResult } from "@paddock/api/wire/sandbox";
 import { problemSchema, problemTypeOf } from "@paddock/api/wire/problem";
 import { delayMsOf } from "../backoff.ts";
 import { serveEgress } from "../egress/proxy.ts";
-import { messageOf } from "../follow.ts";
+import { messageOf } from "../fault.ts";
 import { pause } from "../signal.ts";
 import { sendToSandbox, upgradeToEgress } from "./http.ts";
 import type { SandboxAddress, SandboxAnswer } from "./http.ts";
