@@ -26,6 +26,18 @@ test("replaces the token of an authorization header and keeps the word", () => {
   assert.equal(redactText(`Authorization: Bearer ${letters}`), `Authorization: Bearer ${REDACTED}`);
 });
 
+test("replaces the signed part of a JSON web token behind a dash", () => {
+  assert.equal(redactText(`token-${SECRETS["a JSON web token"]}`), `token-eyJhbGciOiJIUzI1NiJ9${REDACTED}`);
+});
+
+// Quadratic work would hold the one thread of the gateway, and every session with it, for many minutes.
+test("a long text that begins tokens again and again is searched once", { timeout: 60_000 }, () => {
+  for (const start of ["eyJaaaaaaaa-", "eyJaaaaaaaa.", "-eyJaaaaaaaa", "Bearer  ", "-----BEGIN PRIVATE KEY"]) {
+    const text = start.repeat(Math.ceil((1024 * 1024) / start.length));
+    assert.equal(redactText(text), text);
+  }
+});
+
 test("leaves ordinary text alone", () => {
   for (const text of ["", "task-list and risk-free", "the bearer of good news", "sk-short", "-----BEGIN CERTIFICATE-----\nabc", "eyJ is a start", "sha256:0123456789abcdef0123456789abcdef"]) {
     assert.equal(redactText(text), text);

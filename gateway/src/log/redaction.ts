@@ -4,10 +4,12 @@ export const REDACTED = "[redacted]";
 /** Deepest nesting that a stored value may have: beyond it, walking and hashing could run out of stack. */
 const MAX_DEPTH = 64;
 
-// Shapes of well-known credentials. Each is linear in the text: no nested repetition, bounded look-around.
+// Shapes of well-known credentials. Each is linear in the text: no nested repetition, and no run of characters is searched from many starts.
 const PATTERNS: readonly RegExp[] = [
   /-----BEGIN [A-Z ]{0,40}PRIVATE KEY-----(?:[A-Za-z0-9+/=\s]|\\[nr])*(?:-----END [A-Z ]{0,40}PRIVATE KEY-----)?/g,
-  /\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{16,}/g,
+  // Tried once per run of its characters, or once per dot: from each `eyJ` of a long run it would take quadratic time.
+  /(?<![A-Za-z0-9_-])eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{16,}/g,
+  /\.(?<=-eyJ[A-Za-z0-9_-]{8,}\.)eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{16,}/g,
   /\bsk-[A-Za-z0-9_-]{16,}/g,
   /\bgh[pousr]_[A-Za-z0-9]{20,}/g,
   /\bgithub_pat_[A-Za-z0-9_]{20,}/g,
