@@ -219,3 +219,14 @@ test("nobody at the address is a network failure that names it", async () => {
   assert.equal(failure.class, "network");
   assert.match(failure.message, /127\.0\.0\.1:9/);
 });
+
+test("an endpoint that turns the connection round instead of answering is a failure", { timeout: 60_000 }, async (t) => {
+  const hostile = createServer((socket) => {
+    socket.on("error", () => undefined);
+    socket.once("data", () => void socket.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"));
+  });
+  await new Promise<void>((resolve) => hostile.listen(0, "127.0.0.1", resolve));
+  t.after(() => void hostile.close());
+  const { port } = hostile.address() as AddressInfo;
+  assert.equal((await failureAt(attempt(`http://127.0.0.1:${port}`))).class, "network");
+});

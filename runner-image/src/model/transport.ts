@@ -75,7 +75,11 @@ function sendRequest(request: ModelRequest, again: boolean): Promise<IncomingMes
       stopTimers();
       resolve(response);
     });
-    sent.once("close", stopTimers);
+    sent.once("close", () => {
+      stopTimers();
+      // A connection that the other side turns round ends without an error, and without an answer.
+      reject(new ModelFailure("network", `${url.host} ended the connection without an answer`));
+    });
     sent.end(body);
   });
 }

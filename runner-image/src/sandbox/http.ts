@@ -40,9 +40,15 @@ export function sendToSandbox(to: SandboxAddress, { method, path, body, timeoutM
     const sent = request({ host: to.host, port: to.port, agent: to.agent, method, path, headers });
     destroyOnAbort(sent, signal);
     const timer = setTimeout(() => sent.destroy(new Error(`the sandbox did not answer within ${timeoutMs / 1000} s`)), timeoutMs);
+    let answered = false;
     sent.on("error", reject);
-    sent.once("close", () => clearTimeout(timer));
+    sent.once("close", () => {
+      clearTimeout(timer);
+      // A connection that the other side turns round ends without an error, and without an answer.
+      if (!answered) reject(new Error("the sandbox ended the connection without an answer"));
+    });
     sent.once("response", (response) => {
+      answered = true;
       readJson(response).then((value) => resolve({ status: response.statusCode ?? 0, body: value }), (error: unknown) => {
         sent.destroy();
         reject(error instanceof Error ? error : new Error(String(error)));

@@ -159,3 +159,25 @@ test("a sandbox that answers more than a result may have is let go", async (t) =
   const link = await open(t, target(address));
   await assert.rejects(link.call(bash("true"), never), /more than \d+ bytes/);
 });
+
+test("a sandbox that turns a call's connection round instead of answering is let go", { timeout: 60_000 }, async (t) => {
+  const hostile = createServer((asked, response) => {
+    if (asked.url !== "/v1/calls") return void response.end('{"workspace":"/workspace","protocol":1}');
+    asked.socket.on("error", () => undefined);
+    asked.socket.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: paddock-egress\r\n\r\n");
+  });
+  hostile.on("upgrade", (_request, socket) => {
+    socket.on("error", () => undefined);
+    socket.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: paddock-egress\r\n\r\n");
+    connectHttp2("http://runner", { createConnection: () => socket }).on("error", () => undefined);
+  });
+  await new Promise<void>((resolve) => hostile.listen(0, "127.0.0.1", resolve));
+  t.after(() => {
+    hostile.closeAllConnections();
+    hostile.close();
+  });
+  const address = hostile.address();
+  assert.ok(typeof address === "object" && address !== null);
+  const link = await open(t, target(address));
+  await assert.rejects(link.call(bash("true"), never), LinkLost);
+});
