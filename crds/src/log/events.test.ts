@@ -1,6 +1,7 @@
 import { describe, it } from "node:test";
 import assert from "node:assert/strict";
 import fc from "fast-check";
+import { sandboxResultSchema } from "../wire/sandbox.ts";
 import { APPENDERS, callId, eventData, parseNewEvent } from "./events.ts";
 
 function faultOf(value: unknown): string {
@@ -22,6 +23,13 @@ describe("an event from outside", () => {
     const message = { text: "", toolCalls: [], extra: { reasoning_content: "hm", nested: { a: [1] } } };
     const result = parseNewEvent({ type: "model.responded", data: { turn: 1, attempt: 1, message, finishReason: "stop", seconds: 0.5 } });
     assert.deepEqual("event" in result && result.event.type === "model.responded" && result.event.data.message, message);
+  });
+
+  it("takes no length of time that a status cannot hold, from a sandbox or a runner", () => {
+    const result = { status: "ok", content: "", bytes: 0, truncated: false };
+    assert.equal(sandboxResultSchema.safeParse({ ...result, seconds: 3615 }).success, true);
+    assert.equal(sandboxResultSchema.safeParse({ ...result, seconds: 1e300 }).success, false);
+    assert.match(faultOf({ type: "tool.finished", data: { call, status: "ok", content: "", bytes: 0, seconds: 1e300 } }), /seconds/);
   });
 
   const bad: readonly { readonly name: string; readonly value: unknown; readonly says: RegExp }[] = [

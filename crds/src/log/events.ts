@@ -11,7 +11,8 @@ export const LOG_LIMITS = { eventBytes: 1_048_576, logBytes: 64 * 1024 * 1024, e
 
 export type Role = "operator" | "runner" | "person" | "gateway";
 
-const seconds = z.number().min(0);
+/** At most a year: whole seconds of it are copied into a Session's status, which holds 64 bits. */
+const seconds = z.number().min(0).max(31_536_000);
 const outcome = z.enum(["Completed", "MaxTurns", "DeadlineExceeded", "Cancelled", "ModelError", "RunnerFailed", "NameConflict"]);
 
 /** Identity of a call, ours and not the provider's: `<run>/<turn>/<index>`. */

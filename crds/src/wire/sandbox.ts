@@ -39,7 +39,8 @@ export const sandboxResultSchema = z.object({
   /** Size in bytes before the cut. */
   bytes: z.int().min(0),
   truncated: z.boolean(),
-  seconds: z.number().min(0),
+  /** A sandbox is not believed more than a day: a number that no status can hold would stop every later status of the Session. */
+  seconds: z.number().min(0).max(86_400),
 });
 export type SandboxResult = z.infer<typeof sandboxResultSchema>;
 
