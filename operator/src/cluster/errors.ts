@@ -49,11 +49,21 @@ export function classifyClusterError(error: unknown): Fault | undefined {
   if (error instanceof NameConflictError) return { kind: "name-conflict", message: error.message, retry: false, cause: error };
   if (error instanceof ConnectionError) return { kind: "unavailable", message: error.message, retry: true, cause: error };
   if (!(error instanceof ApiError)) return undefined;
-  const [kind, retry] = error.causes.includes("NamespaceTerminating") ? TERMINATING : (BY_STATUS.get(error.status) ?? UNAVAILABLE);
+  const [kind, retry] = verdictOf(error);
   return { kind, message: error.message, retry, cause: error };
 }
 
 type Verdict = readonly [kind: Fault["kind"], retry: boolean];
+
+function verdictOf({ status, causes, message }: ApiError): Verdict {
+  if (causes.includes("NamespaceTerminating")) return TERMINATING;
+  if (status === 403 && QUOTA.test(message)) return QUOTA_USED;
+  return BY_STATUS.get(status) ?? UNAVAILABLE;
+}
+
+// The quota plugin answers like a missing right, and only its words differ. What it refuses fits as soon as other pods have ended, which no watch tells.
+const QUOTA = /: (exceeded quota|status unknown for quota): /;
+const QUOTA_USED: Verdict = ["forbidden", true];
 
 const TERMINATING: Verdict = ["namespace-terminating", false];
 const UNAVAILABLE: Verdict = ["unavailable", true];

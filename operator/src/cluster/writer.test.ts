@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import { type ApiTarget, statusCases, writerCases } from "../../../test/conformance/apiserver-cases.ts";
 import { startFakeApiServer } from "../../../test/fakes/apiserver.ts";
-import { classifyClusterError } from "./errors.ts";
+import { ApiError, classifyClusterError } from "./errors.ts";
 import { createApiClient } from "./http.ts";
 import { createClusterWriter, readConfigValue, readNamespaceUid, readObject } from "./writer.ts";
 
@@ -71,6 +71,14 @@ test("faults by answer", async (t) => {
     [409, "conflict", true],
   ]);
   assert.equal(classifyClusterError(new TypeError("ours")), undefined);
+});
+
+test("a pod beyond a ResourceQuota is not left for minutes after other pods have ended", () => {
+  const refused = (message: string) => classifyClusterError(new ApiError(403, "POST pods", JSON.stringify({ reason: "Forbidden", message })));
+  const used = 'pods "a-r1" is forbidden: exceeded quota: team, requested: pods=1, used: pods=10, limited: pods=10';
+  const uncounted = 'pods "a-r1" is forbidden: status unknown for quota: team, resources: pods';
+  for (const message of [used, uncounted]) assert.deepEqual([refused(message)?.kind, refused(message)?.retry], ["forbidden", true], message);
+  assert.equal(refused('pods is forbidden: User "paddock" cannot create resource "pods"')?.retry, false, "a missing right is people's affair");
 });
 
 test("the client comes back on a new connection after the old one broke", async (t) => {
