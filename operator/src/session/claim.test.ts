@@ -26,6 +26,11 @@ test("a finished Session hears of no fault any more", () => {
   assert.equal(explained("forbidden", world({ self: session({ status: finished }) })), undefined);
 });
 
+test("a run that has ended is told as finished even when its pods may not be deleted", () => {
+  const ended = record({ activity: { kind: "Finished", outcome: "Completed", at: START } });
+  assert.equal(explained("forbidden", world({ self: session({ status: attempted(1) }), record: ended })), undefined);
+});
+
 test("a name that is taken outside our caches ends the session in the pass after it was told", () => {
   const observed = world({ self: session({ status: attempted(1) }), record: record() });
   const [told] = explainFault(observed, { kind: "name-conflict", message: "Pod demo/notes-r1 exists already", retry: false, cause: undefined });

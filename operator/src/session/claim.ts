@@ -41,8 +41,9 @@ export function isFinished(self: Session): boolean {
 }
 
 /** What a failed action says to the Session's readers: what people can cure, and a gateway that is away while nothing else is known. */
-export function explainFault({ self }: SessionWorld, { kind, message }: Fault): readonly SessionClaim[] {
-  if (isFinished(self)) return [];
+export function explainFault({ self, record }: SessionWorld, { kind, message }: Fault): readonly SessionClaim[] {
+  // The end is told whatever keeps its pods from being deleted: people wait for it.
+  if (isFinished(self) || record?.activity.kind === "Finished") return [];
   switch (kind) {
     case "forbidden":
       return claimWaiting("Forbidden", message);
