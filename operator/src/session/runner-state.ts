@@ -36,11 +36,16 @@ export function runnerStateOf({ self, pods }: SessionWorld, record: RecordView, 
     if (!wasRegistered(record, replacesPodUID)) return { kind: "Counted", attempt };
     return { kind: "Lost", attempt, reason: `Pod ${name} was deleted`, ...atOf(disconnectedAt(record)) };
   }
-  if (hasEnded(pod)) return { kind: "Lost", attempt, reason: describeEnd(pod, true), pod, ...atOf(endedAt(pod)) };
+  if (hasEnded(pod)) return { kind: "Lost", attempt, reason: describeEnd(pod, true), pod, at: lostAt(pod) };
   const disconnectedLeftMs = disconnectedLeft(record, pod, now);
   if (disconnectedLeftMs === undefined) return { kind: "Alive", attempt, pod };
   if (disconnectedLeftMs > 0) return { kind: "Alive", attempt, pod, disconnectedLeftMs };
   return { kind: "Lost", attempt, reason: `Pod ${name} has not been connected to the gateway for ${DISCONNECTED_MS / 1000} s`, pod };
+}
+
+// A pod that its node turned away or evicted does not tell its end: counted from its beginning, or all attempts would meet the same full node at once.
+function lostAt(pod: PodView): number {
+  return endedAt(pod) ?? Date.parse(pod.metadata.creationTimestamp);
 }
 
 /** The gateway knows a pod that the newest attempt does not replace: it is that attempt's own. */

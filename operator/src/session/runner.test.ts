@@ -97,6 +97,16 @@ test("a failed pod that the gateway does not know yet is registered before its a
   assert.deepEqual([verbs(plan), plan.claims, plan.status], [["register"], undefined, undefined]);
 });
 
+test("three pods that a full node turns away at once do not use up the session's attempts within a second", () => {
+  const turnedAway: PodView["status"] = { phase: "Failed", reason: "OutOfcpu", message: "Node didn't have enough resource: cpu" };
+  const pods = [pod("notes-r2", "runner", { status: turnedAway })];
+  const status = attempted(2, { failuresInARow: 1, replacesPodUID: "uid-of-notes-r1" });
+  const record = { runner: { ...registered, podUid: "uid-of-notes-r2", connected: false } };
+  const waiting = decide({ status, pods, record, seconds: 0.5 });
+  assert.deepEqual([succeeded(waiting)?.reason, waiting.status?.runner?.attempts, waiting.requeueAfterMs], ["Retrying", 2, 1500]);
+  assert.equal(decide({ status, pods, record, seconds: 2 }).status?.runner?.attempts, 3);
+});
+
 test("back-off doubles with failures in a row", () => {
   const pods = [pod("notes-r2", "runner", { status: failed(1, { finishedAt: at(20).toISOString() }) })];
   const plan = decide({ status: attempted(2, { failuresInARow: 1 }), pods, record: { runner: { ...registered, podUid: "uid-of-notes-r2" } }, seconds: 20 });
