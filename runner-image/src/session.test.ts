@@ -127,6 +127,17 @@ test("a session past its deadline is stopped in the middle of a call", async (t)
   assert.partialDeepStrictEqual(await lab.of("run.finished"), [{ data: { outcome: "DeadlineExceeded" } }]);
 });
 
+test("a session whose clock was set back is stopped at its deadline all the same", { timeout: 60_000 }, async (t) => {
+  const model = await startModel(t, [() => undefined]);
+  const lab = await openLab(t, { baseURL: model.baseURL, limits: { maxTurns: 2, timeoutSeconds: 3 } });
+  let setBackMs = 0;
+  const ended = lab.run({ ports: { now: () => Date.now() - setBackMs } });
+  await model.reached;
+  setBackMs = 200;
+  await ended;
+  assert.partialDeepStrictEqual(await lab.of("run.finished"), [{ data: { outcome: "DeadlineExceeded" } }]);
+});
+
 test("a cancelled session stops its call and ends at once", async (t) => {
   const model = await startModel(t, [answer({ calls: [{ name: "bash", arguments: { command: "touch running; sleep 300" } }] })]);
   const lab = await openLab(t, { baseURL: model.baseURL });

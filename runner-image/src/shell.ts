@@ -120,7 +120,7 @@ async function turnUntilEnd(shell: Shell, stop: AbortSignal, session: () => Sess
   try {
     for (;;) {
       const now = session();
-      if (now !== undefined && deadline === undefined) deadline = wakeAtDeadline(shell, now);
+      if (now !== undefined) deadline ??= wakeAtDeadline(shell, now, () => (deadline = undefined));
       if (now !== undefined) takeSteps(shell, now, stop.aborted);
       if (shell.failure !== undefined) throw shell.failure;
       if (shell.ending !== undefined) return shell.ending;
@@ -219,9 +219,15 @@ function holdBack({ refused, pulse }: Shell, key: string, lastSeq: number): void
   }, ASK_AGAIN_MS).unref();
 }
 
-function wakeAtDeadline({ ports, pulse }: Shell, { assignment }: Session): NodeJS.Timeout {
+/** Undefined when it is over. Timers run by another clock and may be early: each beat before the deadline sets the next one. */
+function wakeAtDeadline({ ports, pulse }: Shell, { assignment }: Session, onWake: () => void): NodeJS.Timeout | undefined {
   const leftMs = deadlineAt(assignment.bundle) - ports.now();
-  return setTimeout(pulse.beat, Math.min(LONGEST_TIMER_MS, Math.max(0, leftMs)));
+  if (leftMs <= 0) return undefined;
+  const wake = (): void => {
+    onWake();
+    pulse.beat();
+  };
+  return setTimeout(wake, Math.min(LONGEST_TIMER_MS, leftMs));
 }
 
 /** On a stop the model is not waited for; calls have their grace, and then their results. Returns how to take the listener back. */
