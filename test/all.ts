@@ -4,7 +4,7 @@ import { globSync } from "node:fs";
 import { run } from "node:test";
 import { spec } from "node:test/reporters";
 import { staticSteps } from "./check.ts";
-import { down, up } from "./cluster/main.ts";
+import { describeError, down, up } from "./cluster/main.ts";
 import { kubectl } from "./e2e/kubectl.ts";
 import { openProgress } from "./progress.ts";
 import { ROOT } from "./steps.ts";
@@ -24,11 +24,15 @@ async function main(): Promise<void> {
     await up(progress);
     await runEndToEnd();
   } catch (error) {
-    console.error(error instanceof Error ? error.message : error);
-    totals.push({ passed: 0, failed: 1, skipped: 0 });
-  } finally {
-    if (!isUpBefore && !keep) await down(progress);
+    countFailure(error);
   }
+  if (!isUpBefore && !keep) await down(progress).catch(countFailure);
+}
+
+/** What goes wrong outside the tests counts as one, so that the closing counts are printed whatever happens. */
+function countFailure(error: unknown): void {
+  console.error(describeError(error));
+  totals.push({ passed: 0, failed: 1, skipped: 0 });
 }
 
 /** What `npm run check` runs: a failed step counts as a failed test. */

@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Session } from "@paddock/api/session";
 import { LABELS } from "@paddock/api/names";
 import { kubeconfigFile, kubectl, root, toolsDir } from "./cluster/checkout.ts";
-import { up } from "./cluster/main.ts";
+import { describeError, up } from "./cluster/main.ts";
 import type { Standing } from "./cluster/main.ts";
 import { openProgress } from "./progress.ts";
 import type { Progress } from "./progress.ts";
@@ -157,6 +157,6 @@ function print(text: string): void {
 try {
   await main();
 } catch (error) {
-  process.stderr.write(`\ndemo failed: ${error instanceof Error ? error.message : String(error)}\n`);
+  process.stderr.write(`\ndemo failed: ${describeError(error)}\n`);
   process.exitCode = 1;
 }
