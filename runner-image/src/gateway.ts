@@ -29,7 +29,7 @@ export class GatewayRefusal extends Error {
 export interface Gateway {
   /** Sends JSON; resolves with the JSON answered, undefined for an empty one. Gives up after 15 s. */
   post(path: string, body: unknown): Promise<unknown>;
-  /** Opens a stream of server-sent events; resolves with its headers read. */
+  /** Opens a stream of server-sent events; resolves with its headers read, gives up waiting for them after 15 s. */
   stream(path: string, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<IncomingMessage>;
   close(): void;
 }
@@ -40,9 +40,11 @@ export interface GatewayAccess {
   readonly ca: string;
   /** Read for every request: the kubelet rotates it. */
   readonly tokenFile: string;
+  /** How long an answer, or a stream's headers, may take; absent means 15 s. */
+  readonly answerMs?: number;
 }
 
-export function connectGateway({ url, ca, tokenFile }: GatewayAccess): Gateway {
+export function connectGateway({ url, ca, tokenFile, answerMs = ANSWER_MS }: GatewayAccess): Gateway {
   const agent = new Agent({ keepAlive: true, ca });
   const send = async (path: string, options: RequestOptions, { signal, body }: { readonly signal: AbortSignal; readonly body?: string }): Promise<IncomingMessage> => {
     const token = (await readFile(tokenFile, "utf8")).trim();
@@ -59,13 +61,17 @@ export function connectGateway({ url, ca, tokenFile }: GatewayAccess): Gateway {
     async post(path, body) {
       const json = JSON.stringify(body);
       const headers = { "Content-Type": "application/json", "Content-Length": String(Buffer.byteLength(json)) };
-      const response = await send(path, { method: "POST", headers }, { signal: AbortSignal.timeout(ANSWER_MS), body: json });
+      const response = await send(path, { method: "POST", headers }, { signal: AbortSignal.timeout(answerMs), body: json });
       const answered = await text(response);
       if (!isSuccess(response)) throw refusalOf(response, answered);
       return answered === "" ? undefined : (JSON.parse(answered) as unknown);
     },
     async stream(path, headers, signal) {
-      const response = await send(path, { method: "GET", headers: { ...headers, Accept: "text/event-stream" } }, { signal });
+      // A kept connection to a gateway whose node was lost takes the request without a word.
+      const late = new AbortController();
+      const timer = setTimeout(() => late.abort(), answerMs);
+      const opening = { signal: AbortSignal.any([signal, late.signal]) };
+      const response = await send(path, { method: "GET", headers: { ...headers, Accept: "text/event-stream" } }, opening).finally(() => clearTimeout(timer));
       if (isSuccess(response)) return response;
       throw refusalOf(response, await text(response));
     },
