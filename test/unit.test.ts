@@ -13,6 +13,8 @@ describe("unit tests", () => {
   it("are counted by the reporter's closing lines", () => {
     const closing = "ℹ tests 9\nℹ suites 2\nℹ pass 4\nℹ fail 1\nℹ cancelled 2\nℹ skipped 1\nℹ todo 1\nℹ duration_ms 5\n";
     assert.deepEqual(parseCounts(`✔ ℹ pass 99 is a name\n${closing}`), { passed: 4, failed: 4, skipped: 1 });
+    const coloured = closing.replaceAll(/^.+$/gm, "\u001b[34m$&\u001b[39m");
+    assert.deepEqual(parseCounts(coloured), { passed: 4, failed: 4, skipped: 1 }, "also where FORCE_COLOR is set");
     assert.deepEqual(parseCounts("Error: no such file"), { passed: 0, failed: 0, skipped: 0 });
   });
 });

@@ -1,4 +1,5 @@
 import { globSync } from "node:fs";
+import { stripVTControlCharacters } from "node:util";
 import { ROOT, inLanes, runNode } from "./steps.ts";
 import type { StepResult } from "./steps.ts";
 
@@ -46,6 +47,7 @@ async function runTestFile(file: string): Promise<Counts & StepResult> {
 
 /** The counts of node:test's spec reporter; zeros where it did not get that far. Todo tests and cancelled ones count as failed. */
 export function parseCounts(output: string): Counts {
-  const count = (name: string) => Number(new RegExp(`^ℹ ${name} (\\d+)$`, "m").exec(output)?.[1] ?? 0);
+  const plain = stripVTControlCharacters(output);
+  const count = (name: string) => Number(new RegExp(`^ℹ ${name} (\\d+)$`, "m").exec(plain)?.[1] ?? 0);
   return { passed: count("pass"), failed: count("fail") + count("cancelled") + count("todo"), skipped: count("skipped") };
 }
