@@ -42,3 +42,9 @@ test("every wrong variable is named with its value and the fix, all at once", ()
     },
   );
 });
+
+test("a range that is no CIDR ends the operator at its start, not in each Environment", () => {
+  const read = (range: string) => () => readConfig({ ...GOOD, PADDOCK_PRIVATE_RANGES: JSON.stringify([range]) });
+  for (const range of ["0.0.0.0/8", "100.64.0.0/10", "::/127", "64:ff9b:1::/48", "fc00::/7", "ff00::/8", "FD00::/8"]) assert.deepEqual(read(range)().privateRanges, [range]);
+  for (const range of ["10.0.0.0/33", "fc00::/129", "10.0.0/8", "1:2/64", "10.0.0.0"]) assert.throws(read(range), /PADDOCK_PRIVATE_RANGES/, range);
+});

@@ -30,7 +30,7 @@ const LABEL = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
 const label = z.string().max(63).regex(LABEL);
 const labels = z.record(z.string(), z.string());
 const selector = z.object({ matchLabels: labels.optional() });
-const cidr = z.string().regex(/^[0-9a-fA-F:.]+\/[0-9]{1,3}$/);
+const cidr = z.union([z.cidrv4(), z.cidrv6()]);
 const peers = z.array(
   z.object({
     namespaceSelector: selector.optional(),
