@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { USD_PATTERN } from "./log/money.ts";
-import { entryName, labelSelector, maxTurns, quantity, resources, secretKeyRef, timeoutSeconds } from "./refs.ts";
+import { entryName, labelSelector, maxTurns, objectName, quantity, resources, secretKeyRef, timeoutSeconds } from "./refs.ts";
 import { matching } from "./text.ts";
 import type { BaseStatus, Resource } from "./object.ts";
 import { TOOL_NAMES } from "./policy/tools.ts";
@@ -71,7 +71,7 @@ export const environmentSpecSchema = z
           .enum(["OnDemand", "Never"])
           .describe("provisioning of the sandbox: OnDemand makes it when a tool first needs it, Never refuses such tools; absent means OnDemand.")
           .optional(),
-        runtimeClassName: entryName("runtimeClassName of sandbox pods, e.g. gvisor; absent means the cluster's default.").optional(),
+        runtimeClassName: objectName("runtimeClassName of sandbox pods, e.g. gvisor; absent means the cluster's default.").optional(),
         resources: resources("resources of a sandbox pod; absent means the release's defaults.").optional(),
         workspace: z
           .object({

@@ -8,7 +8,7 @@ import type { ModelPorts } from "./model/ask.ts";
 import type { Step } from "./next.ts";
 import type { Hands } from "./sandbox/hands.ts";
 import { decideCall } from "./tools/decision.ts";
-import { finishedEvent } from "./tools/result.ts";
+import { cutText, finishedEvent } from "./tools/result.ts";
 import { runCall } from "./tools/run.ts";
 import type { ToolPorts } from "./tools/run.ts";
 import type { View } from "./transcript.ts";
@@ -41,6 +41,9 @@ export async function perform(step: Exclude<Step, { kind: "exit" }>, effects: Ef
   }
 }
 
+/** Most bytes of the final answer that are told again with the end; the answer itself is in the log whole. */
+const FINAL_TEXT_BYTES = 262_144;
+
 type Recorded = Extract<Step, { kind: "startRunner" | "abandonRequest" | "finishCall" | "requestSandbox" | "finish" }>;
 
 /** The event of a step that is nothing but its event. */
@@ -55,7 +58,7 @@ function eventOf(step: Recorded, { runner, view }: Effects): NewEvent {
     case "requestSandbox":
       return { type: "sandbox.requested", data: { reason: step.reason.slice(0, 512), ...(step.replaces === undefined ? {} : { replaces: step.replaces }) } };
     case "finish":
-      return { type: "run.finished", data: { outcome: step.outcome, text: step.text, reason: step.reason.slice(0, 2048), through: view().state.lastSeq } };
+      return { type: "run.finished", data: { outcome: step.outcome, text: cutText(step.text, FINAL_TEXT_BYTES).text, reason: step.reason.slice(0, 2048), through: view().state.lastSeq } };
   }
 }
 

@@ -119,6 +119,15 @@ test("turns that are used up end the session, after the last results", async (t)
   assert.partialDeepStrictEqual(await lab.of("run.finished"), [{ data: { outcome: "MaxTurns", text: "Still at it." } }]);
 });
 
+test("an answer that fills its event ends the session all the same, told in part", async (t) => {
+  const model = await startModel(t, [answer({ text: "x".repeat(1_000_000), calls: [{ name: "bash", arguments: { command: "true" } }] })]);
+  const lab = await openLab(t, { baseURL: model.baseURL, limits: { maxTurns: 1, timeoutSeconds: 60 } });
+  assert.equal(await lab.run(), "finished");
+  const [end] = await lab.of("run.finished");
+  assert.equal(end?.data.outcome, "MaxTurns");
+  assert.match(end?.data.text ?? "", /cut here: 1000000 bytes in all/);
+});
+
 test("a session past its deadline is stopped in the middle of a call", async (t) => {
   const model = await startModel(t, [answer({ calls: [{ name: "bash", arguments: { command: "sleep 300" } }] })]);
   const lab = await openLab(t, { baseURL: model.baseURL, limits: { maxTurns: 2, timeoutSeconds: 3 } });

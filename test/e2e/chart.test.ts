@@ -93,7 +93,8 @@ for (const [mode, sets] of [["cluster-wide", []], ["namespaced", ["watchNamespac
 
 test("cluster-wide: the operator's rights, word for word", async () => {
   assert.deepEqual(rightsOf(await render(), "paddock-operator").map(inWords), [
-    "*: get,list,watch agents,environments,sessions",
+    "*: list,watch agents,environments",
+    "*: get,list,watch sessions",
     "*: update agents/status,environments/status,sessions/status",
     "*: get,list,watch,create,delete pods",
     "*: get,list,watch,create,patch serviceaccounts",

@@ -56,7 +56,10 @@ priorityClassName: {{ . }}
 {{/* The operator's rights where sessions run: every verb is one the code uses; there is none on Secrets and no wildcard. */}}
 {{- define "paddock.tenantRules" -}}
 - apiGroups: [paddock.dev]
-  resources: [agents, environments, sessions]
+  resources: [agents, environments]
+  verbs: [list, watch]
+- apiGroups: [paddock.dev]
+  resources: [sessions]
   verbs: [get, list, watch]
 - apiGroups: [paddock.dev]
   resources: [agents/status, environments/status, sessions/status]
