@@ -1,18 +1,10 @@
-/** What stands in place of a secret. */
-export const REDACTED = "[redacted]";
+import { REDACTED, redactText } from "@paddock/api/log/redaction";
 
 /** Shorter values are no secrets worth the name, and replacing them would tear ordinary text apart. */
 const SHORTEST_SECRET = 8;
 
-// Shapes of well-known credentials, for the texts of providers: they quote the key they refuse. Each is linear in the text.
-const SHAPES: readonly RegExp[] = [
-  /\beyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{16,}/g,
-  /\bsk-[A-Za-z0-9_*.-]{8,}/g,
-  /\bgh[pousr]_[A-Za-z0-9]{20,}/g,
-  /\bAIza[A-Za-z0-9_-]{30,}/g,
-  /\b(?:AKIA|ASIA)[A-Z0-9]{16}\b/g,
-  /\bBearer\s{1,4}[A-Za-z0-9._~+/=-]{8,}/gi,
-];
+// Beyond the shapes that the log replaces: providers quote the key they refuse, shortened or masked.
+const QUOTED: readonly RegExp[] = [/\bsk-[A-Za-z0-9_*.-]{8,}/g, /\bAIza[A-Za-z0-9_-]{30,}/g, /\bBearer\s{1,4}[A-Za-z0-9._~+/=-]{8,}/gi];
 
 /** Replaces the secrets that this process holds, in every text that leaves it. */
 export interface Redactor {
@@ -42,7 +34,7 @@ export function createRedactor(): Redactor {
 
 /** The text with everything that looks like a credential replaced. Pure. */
 export function redactShapes(text: string): string {
-  return SHAPES.reduce((rest, shape) => rest.replace(shape, REDACTED), text);
+  return redactText(QUOTED.reduce((rest, shape) => rest.replace(shape, REDACTED), text));
 }
 
 function redactAt(value: unknown, text: (plain: string) => string): unknown {

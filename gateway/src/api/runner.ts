@@ -6,7 +6,7 @@ import { deltaSchema } from "@paddock/api/wire/runner";
 import type { AppendReply, Assignment } from "@paddock/api/wire/runner";
 import type { Caller } from "../auth/roles.ts";
 import { followLog } from "../log/follow.ts";
-import { redactText } from "../log/redaction.ts";
+import { redactText } from "@paddock/api/log/redaction";
 import type { Registration, StoredRecord } from "../store/store.ts";
 import { parseEvents, readBody } from "./body.ts";
 import type { ApiEnv, ApiPorts } from "./ports.ts";

@@ -9,7 +9,7 @@ import { toolOf } from "@paddock/api/policy/tools";
 import { refuseStopped } from "./admit-model.ts";
 import { refuse } from "./admission.ts";
 import type { Admission, Question, Refusal } from "./admission.ts";
-import { redactValue } from "./redaction.ts";
+import { redactValue } from "@paddock/api/log/redaction";
 
 const STRICTNESS: Readonly<Record<Effect, number>> = { Pure: 0, Idempotent: 1, Once: 2 };
 

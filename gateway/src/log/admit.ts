@@ -8,7 +8,7 @@ import { admitCancelled, admitRunFinished, admitRunnerStarted, admitSandboxBound
 import { admitDecided, admitFinished, admitStarted } from "./admit-tool.ts";
 import { refuse } from "./admission.ts";
 import type { Admission, Appender, Question, Refusal } from "./admission.ts";
-import { redactValue } from "./redaction.ts";
+import { redactValue } from "@paddock/api/log/redaction";
 
 type Rule<T extends EventType> = (data: EventDataOf<T>, question: Question) => Admission | undefined;
 
