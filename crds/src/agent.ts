@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { entryName, maxTurns } from "./refs.ts";
+import { configMapKeyRef, entryName, exactlyOne, maxTurns } from "./refs.ts";
 import { freeText, matching } from "./text.ts";
 import type { BaseStatus, Resource } from "./object.ts";
 import { TOOL_NAMES } from "./policy/tools.ts";
@@ -18,7 +18,11 @@ export const agentSpecSchema = z
         maxOutputTokens: z.int().min(1).max(1000000).describe("maxOutputTokens of one answer, in tokens; absent takes the Environment's.").optional(),
       })
       .describe("model that the agent asks, by the name an Environment gives it; required."),
-    instructions: freeText("instructions are the system prompt, at most 65536 characters; required.", 65536, 1),
+    instructions: freeText("instructions are the system prompt, at most 65536 characters; absent means instructionsFrom.", 65536, 1).optional(),
+    instructionsFrom: z
+      .object({ configMapKeyRef: configMapKeyRef("configMapKeyRef names the ConfigMap key that holds the instructions; required.") })
+      .describe("instructionsFrom takes the system prompt from a ConfigMap, at most 524288 bytes, read once when a session is bound; absent means instructions.")
+      .optional(),
     tools: z
       .array(
         z
@@ -40,7 +44,10 @@ export const agentSpecSchema = z
       .describe("limits of each session of the agent, only ever tighter than the Environment's; absent means the Environment's.")
       .optional(),
   })
-  .describe("spec is the harness: what the agent is told and may use. It holds no credential, endpoint, image or pod field.");
+  .meta({
+    description: "spec is the harness: what the agent is told and may use. It holds no credential, endpoint, image or pod field.",
+    "x-kubernetes-validations": [exactlyOne("instructions", "instructionsFrom")],
+  });
 
 export type AgentSpec = z.infer<typeof agentSpecSchema>;
 

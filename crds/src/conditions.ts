@@ -26,14 +26,28 @@ export type EnvironmentReason =
   /** A value that the API server would refuse in a policy or pod, e.g. a request above its limit. */
   | "Invalid"
   /** The API server refused a write of ours. */
-  | "Forbidden";
+  | "Forbidden"
+  /** A network policy that is not ours selects Paddock pods and allows something. */
+  | "NetworkPolicyConflict"
+  /** An admission policy or binding of the release is missing, changed or does not type-check: nothing that relies on it is honoured. */
+  | "AdmissionMissing"
+  /** A runner reports that a Secret or the key in it is missing. Pods may still be made: the runner waits for it. */
+  | "SecretNotFound"
+  /** The cluster has no RuntimeClass of the name in spec. */
+  | "RuntimeClassNotFound"
+  /** The cluster has no PriorityClass of the name in spec. */
+  | "PriorityClassNotFound";
+
+/** Reasons for which an Environment is not Ready and pods are made in it all the same, because a runner is what finds out when they end. */
+export const ENVIRONMENT_ADVISORY_REASONS: readonly EnvironmentReason[] = ["SecretNotFound"];
 
 /**
  * Succeeded: Unknown while the session runs, True or False at its end; its reason is the STATUS column.
- * Finished: True in every terminal state. Cancelling is abnormal-true: a cancel is in the log and the runner has a moment to finish.
+ * Finished: True in every terminal state. AwaitingInput: a Conversation waits for the next message.
+ * Cancelling is abnormal-true: a cancel is in the log and the runner has a moment to finish.
  */
-export type SessionCondition = "Succeeded" | "Finished" | "Cancelling";
-export type SessionWaitingReason = "Pending" | "AgentNotFound" | "EnvironmentNotFound" | "EnvironmentNotReady" | "ModelNotFound" | "Forbidden" | "Invalid" | "Starting" | "Running" | "Retrying";
+export type SessionCondition = "Succeeded" | "Finished" | "AwaitingInput" | "Cancelling";
+export type SessionWaitingReason = "Pending" | "AgentNotFound" | "EnvironmentNotFound" | "EnvironmentNotReady" | "ModelNotFound" | "Forbidden" | "Invalid" | "ConfigMapNotFound" | "Queued" | "Starting" | "Running" | "AwaitingInput" | "Retrying";
 export type SessionOutcome =
   | "Completed"
   | "MaxTurns"
@@ -41,6 +55,8 @@ export type SessionOutcome =
   | "Cancelled"
   | "ModelError"
   | "RunnerFailed"
+  | "ImagePullFailed"
+  | "NotIsolated"
   | "NameConflict"
   | "LogLost";
 export type SessionReason = SessionWaitingReason | SessionOutcome;
@@ -52,6 +68,29 @@ export const SESSION_OUTCOMES: readonly SessionOutcome[] = [
   "Cancelled",
   "ModelError",
   "RunnerFailed",
+  "ImagePullFailed",
+  "NotIsolated",
   "NameConflict",
   "LogLost",
 ];
+
+/** LastRunSucceeded stands apart from Ready, so that one failed run does not degrade an application. */
+export type ScheduleCondition = "Ready" | "LastRunSucceeded" | "Reconciling" | "Stalled";
+export type ScheduleReason =
+  | "Available"
+  | "Suspended"
+  /** The expression, the zone or the template is wrong in a way only people can cure. */
+  | "InvalidSchedule"
+  | "NeverFires"
+  /** Whoever last changed the Schedule may not use its Environment. */
+  | "Forbidden"
+  /** An object that is not ours has the name of the session to be made. */
+  | "NameConflict"
+  /** The API server refused the session that the template makes. */
+  | "Invalid"
+  /** The newest finished run. */
+  | "Succeeded"
+  | "Failed"
+  /** No run has finished yet. */
+  | "NoRun";
+

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { USD_PATTERN } from "./log/money.ts";
-import { entryName, labelSelector, maxTurns, objectName, quantity, resources, secretKeyRef, timeoutSeconds } from "./refs.ts";
+import { entryName, labelMap, labelSelector, labelValue, maxTurns, objectName, quantity, resources, secretKeyRef, timeoutSeconds } from "./refs.ts";
 import { matching } from "./text.ts";
 import type { BaseStatus, Resource } from "./object.ts";
 import { TOOL_NAMES } from "./policy/tools.ts";
@@ -50,6 +50,18 @@ const inClusterPeer = z
   })
   .describe("inCluster entry: pods that runners may connect to.");
 
+const toleration = z
+  .object({
+    key: z.string().max(317).describe("key of the taint; absent means every key, with operator Exists.").optional(),
+    operator: z.enum(["Equal", "Exists"]).describe("operator between key and value; absent means Equal.").optional(),
+    value: z.string().max(63).describe("value of the taint; absent means the empty one.").optional(),
+    effect: z.enum(["NoSchedule", "PreferNoSchedule", "NoExecute"]).describe("effect of the taint; absent means every effect.").optional(),
+    tolerationSeconds: z.int().min(0).max(604800).describe("tolerationSeconds is how long in seconds a NoExecute taint is borne; absent means for ever.").optional(),
+  })
+  .describe("tolerations entry: one taint that the pods bear.");
+
+const NO_SYSTEM_CLASS = { rule: "!self.startsWith('system-')", message: "classes that start with system- belong to the cluster: name a PriorityClass of your own" };
+
 export const environmentSpecSchema = z
   .object({
     models: z
@@ -68,10 +80,11 @@ export const environmentSpecSchema = z
           hint: "write an image reference such as ghcr.io/paddock/sandbox:0.1.0 or one with @sha256: and its digest",
         }).optional(),
         provisioning: z
-          .enum(["OnDemand", "Never"])
-          .describe("provisioning of the sandbox: OnDemand makes it when a tool first needs it, Never refuses such tools; absent means OnDemand.")
+          .enum(["OnDemand", "Eager", "Never"])
+          .describe("provisioning of the sandbox: OnDemand makes it when a tool first needs it, Eager with the runner, Never refuses such tools; absent means OnDemand.")
           .optional(),
         runtimeClassName: objectName("runtimeClassName of sandbox pods, e.g. gvisor; absent means the cluster's default.").optional(),
+        userNamespaces: z.boolean().describe("userNamespaces gives sandbox pods a user namespace of their own (hostUsers: false); absent means false.").optional(),
         resources: resources("resources of a sandbox pod; absent means the release's defaults.").optional(),
         workspace: z
           .object({
@@ -115,8 +128,50 @@ export const environmentSpecSchema = z
       })
       .describe("limits are ceilings and defaults of each session; absent means the defaults of its members.")
       .optional(),
+    budget: z
+      .object({
+        maxConcurrentSessions: z.int().min(1).max(100000).describe("maxConcurrentSessions is how many sessions of the Environment run at the same time, the others are Queued; absent means no limit.").optional(),
+      })
+      .describe("budget that all sessions of the Environment share, as it is now; absent means none.")
+      .optional(),
+    allowedAgents: z
+      .array(objectName("allowedAgents entry: name of an Agent of the same namespace."))
+      .max(128)
+      .meta({ description: "allowedAgents may run in the Environment; absent means every Agent of the namespace, an empty list none.", "x-kubernetes-list-type": "set" })
+      .optional(),
+    imagePullSecrets: z
+      .array(z.object({ name: objectName("name of a Secret of the same namespace with registry credentials; required.") }).describe("imagePullSecrets entry: one Secret."))
+      .max(4)
+      .meta({ description: "imagePullSecrets of sandbox and runner pods; absent means none.", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"] })
+      .optional(),
+    scheduling: z
+      .object({
+        nodeSelector: labelMap("nodeSelector that a node must carry; absent means any node.", 16, labelValue).optional(),
+        tolerations: z
+          .array(toleration)
+          .max(16)
+          .meta({ description: "tolerations for taints of nodes; absent means none.", "x-kubernetes-list-type": "atomic" })
+          .optional(),
+        priorityClassName: objectName("priorityClassName of the pods; absent means the cluster's default.")
+          .meta({ description: "priorityClassName of the pods, not a system one; absent means the cluster's default.", "x-kubernetes-validations": [NO_SYSTEM_CLASS] })
+          .optional(),
+      })
+      .describe("scheduling of runner and sandbox pods; absent means that of the cluster.")
+      .optional(),
+    telemetry: z
+      .object({
+        traceURLTemplate: matching("^https?://[^\\s{}]*\\{traceId\\}[^\\s{}]*$", 1024, {
+          description: "traceURLTemplate makes status.trace.url of each session, with {traceId} in its place; absent means no link.",
+          hint: "write an address with {traceId} where the trace id belongs, e.g. https://jaeger.example.com/trace/{traceId}",
+        }).optional(),
+      })
+      .describe("telemetry of sessions; absent means no links to traces.")
+      .optional(),
   })
   .describe("spec is the runtime: where and with what rights sessions run. It holds no prompt and no tool.");
+
+/** Where `{traceId}` stands in telemetry.traceURLTemplate. */
+export const TRACE_ID_PLACEHOLDER = "{traceId}";
 
 export type EnvironmentSpec = z.infer<typeof environmentSpecSchema>;
 export type ModelEndpoint = EnvironmentSpec["models"][number];

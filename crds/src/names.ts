@@ -10,6 +10,17 @@ export const LABELS = {
   sessionUid: `${GROUP}/session-uid`,
   agent: `${GROUP}/agent`,
   environment: `${GROUP}/environment`,
+  schedule: `${GROUP}/schedule`,
+} as const;
+
+/** Annotations with a meaning of Paddock's. */
+export const ANNOTATIONS = {
+  /** User name of who created a Session, or last changed the spec of a Schedule: stamped by admission. */
+  createdBy: `${GROUP}/created-by`,
+  /** Groups of that user, with commas between them: stamped by admission. */
+  createdByGroups: `${GROUP}/created-by-groups`,
+  /** On a Schedule, by people: any new value makes it fire once now. */
+  trigger: `${GROUP}/trigger`,
 } as const;
 
 /** Value of `app.kubernetes.io/managed-by` on every object we make. */
@@ -19,6 +30,9 @@ export type Component = "runner" | "sandbox" | "policy";
 
 /** Service account of runner and sandbox pods: no rights, made by the operator in each namespace with an Environment. */
 export const POD_SERVICE_ACCOUNT = "paddock-pod";
+
+/** The operator's own service account and Lease, in the release namespace. */
+export const OPERATOR_NAME = "paddock-operator";
 
 /** Audience of the tokens by which pods and operator prove themselves to the gateway. */
 export const GATEWAY_AUDIENCE = "paddock-gateway";

@@ -32,6 +32,25 @@ export const secretKeyRef = (description: string) =>
     })
     .describe(description);
 
+/** Reference to one key of a ConfigMap of the same namespace. The text is read once, when a session is bound, and frozen with it. */
+export const configMapKeyRef = (description: string) =>
+  z
+    .object({
+      name: objectName("name of the ConfigMap in the same namespace; required."),
+      key: matching("^[-._a-zA-Z0-9]+$", 253, {
+        description: "key inside the ConfigMap's data; required.",
+        hint: "write a key of a ConfigMap: letters, digits, '-', '_' and '.'",
+      }),
+    })
+    .describe(description);
+export type ConfigMapKeyRef = z.infer<ReturnType<typeof configMapKeyRef>>;
+
+/** One CEL rule that takes exactly one of two sibling fields. */
+export const exactlyOne = (first: string, second: string) => ({
+  rule: `has(self.${first}) != has(self.${second})`,
+  message: `write exactly one of ${first} and ${second}`,
+});
+
 /** Kubernetes' own quantity syntax; served as int-or-string so that `cpu: 1` works as in a Pod. */
 export const quantity = (description: string) =>
   z.union([z.string().max(32), z.int()]).meta({

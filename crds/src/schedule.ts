@@ -56,7 +56,11 @@ export const scheduleSpecSchema = z
     }).optional(),
     concurrencyPolicy: z.enum(["Allow", "Forbid", "Replace"]).describe("concurrencyPolicy says what happens when the last session still runs; absent means Forbid.").optional(),
     startingDeadlineSeconds: z.int().min(0).max(604800).describe("startingDeadlineSeconds is how late in seconds a run may still start; absent means 300.").optional(),
-    suspend: z.boolean().describe("suspend stops the schedule from firing; must be true in this release, which does not fire schedules, so absent is refused.").optional(),
+    suspend: z.boolean().describe("suspend stops the schedule from firing; ending it never fires for the past; absent means false.").optional(),
+    sessionMode: z
+      .enum(["New", "Resume"])
+      .describe("sessionMode: New creates a session at each time, Resume sends the prompt to one long Conversation; absent means New.")
+      .optional(),
     successfulSessionsHistoryLimit: z.int().min(0).max(100).describe("successfulSessionsHistoryLimit is how many successful sessions are kept; absent means 3.").optional(),
     failedSessionsHistoryLimit: z.int().min(0).max(100).describe("failedSessionsHistoryLimit is how many failed sessions are kept; absent means 1.").optional(),
     sessionTemplate: z
@@ -74,11 +78,28 @@ export const scheduleSpecSchema = z
   })
   .meta({
     description: "spec says when which session is created.",
-    // Nothing fires schedules in this release: rather than accept and ignore one, it must say that it is suspended.
-    "x-kubernetes-validations": [
-      { rule: "has(self.suspend) && self.suspend", message: "this release does not fire schedules yet: write suspend: true, or create Sessions", fieldPath: ".suspend" },
-    ],
   });
 
 export type ScheduleSpec = z.infer<typeof scheduleSpecSchema>;
-export type Schedule = Resource<ScheduleSpec, BaseStatus>;
+
+const time = (description: string) => z.string().max(64).meta({ description, format: "date-time" }).optional();
+
+/** Status fields besides conditions and observedGeneration. */
+export const scheduleStatusSchema = z.object({
+  nextScheduleTime: time("nextScheduleTime is when the schedule fires next, RFC 3339; absent while it is suspended or never fires."),
+  lastScheduleTime: time("lastScheduleTime is the time of the newest run, as scheduled, RFC 3339; absent before the first."),
+  lastSuccessfulTime: time("lastSuccessfulTime is when a run last ended well, RFC 3339; absent before the first."),
+  active: z.int().min(0).describe("active is the number of sessions of the schedule that have not finished; absent before the first look at the object.").optional(),
+  missed: z.int().min(0).describe("missed is the number of times that passed without a run, suspended ones aside; absent means 0.").optional(),
+  observedTrigger: z.string().max(256).describe("observedTrigger is the newest value of the annotation paddock.dev/trigger that was acted on; absent before the first.").optional(),
+  conversation: z
+    .object({
+      name: z.string().max(253).describe("name of the Session that prompts are sent to.").optional(),
+      generation: z.int().min(1).describe("generation counts the conversations of the schedule, from 1.").optional(),
+    })
+    .describe("conversation that sessionMode Resume goes on with; absent otherwise.")
+    .optional(),
+});
+
+export type ScheduleStatus = BaseStatus & Readonly<z.infer<typeof scheduleStatusSchema>>;
+export type Schedule = Resource<ScheduleSpec, ScheduleStatus>;

@@ -1,13 +1,39 @@
 import { z } from "zod";
-import { localRef, maxTurns, timeoutSeconds } from "./refs.ts";
-import { freeText } from "./text.ts";
+import { configMapKeyRef, exactlyOne, localRef, maxTurns, timeoutSeconds } from "./refs.ts";
+import { freeText, matching } from "./text.ts";
 import type { BaseStatus, Resource } from "./object.ts";
+
+// Relative, without an empty, "." or ".." segment: RE2 has no look-ahead, so each segment is spelt out.
+const SEGMENT = "([A-Za-z0-9_-][A-Za-z0-9_.-]*|\\.[A-Za-z0-9_-][A-Za-z0-9_.-]*)";
 
 export const sessionSpecSchema = z
   .object({
     agentRef: localRef("agentRef names the Agent to run; required.", "an Agent"),
     environmentRef: localRef("environmentRef names the Environment to run in; required.", "an Environment"),
-    prompt: freeText("prompt is the first message, at most 98304 characters; required.", 98304, 1),
+    prompt: freeText("prompt is the first message, at most 98304 characters, longer ones by promptFrom; absent means promptFrom.", 98304, 1).optional(),
+    promptFrom: z
+      .object({ configMapKeyRef: configMapKeyRef("configMapKeyRef names the ConfigMap key that holds the first message; required.") })
+      .describe("promptFrom takes the first message from a ConfigMap, at most 524288 bytes, read once when the session is bound; absent means prompt.")
+      .optional(),
+    mode: z
+      .enum(["Task", "Conversation"])
+      .describe("mode of the session: Task ends with the answer, Conversation waits for the next message; absent means Task.")
+      .optional(),
+    files: z
+      .array(
+        z
+          .object({
+            path: matching(`^${SEGMENT}(/${SEGMENT})*$`, 512, {
+              description: "path of the file in the workspace, relative to it; required.",
+              hint: "write a path relative to the workspace such as notes/style.md, without .. and without a / at its start",
+            }),
+            configMapKeyRef: configMapKeyRef("configMapKeyRef names the ConfigMap key that holds the file; required."),
+          })
+          .describe("files entry: one file that is there before the first command."),
+      )
+      .max(16)
+      .meta({ description: "files put into the workspace of each sandbox, 524288 bytes in all, read once when the session is bound; absent means none.", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["path"] })
+      .optional(),
     limits: z
       .object({
         maxTurns: maxTurns("absent means the tightest of Agent and Environment.").optional(),
@@ -15,14 +41,22 @@ export const sessionSpecSchema = z
       })
       .describe("limits of this session, only ever tighter than the Environment's; absent means those of Agent and Environment.")
       .optional(),
+    idleTimeoutSeconds: z.int().min(0).max(604800).describe("idleTimeoutSeconds is how long in seconds a Conversation that waits keeps its pods, not its state; absent means 300.").optional(),
+    ttlSecondsAfterFinished: z.int().min(0).max(31536000).describe("ttlSecondsAfterFinished is when in seconds after its end the Session is deleted; absent means never.").optional(),
     cancel: z.boolean().describe("cancel ends the session with the outcome Cancelled; it cannot be undone; absent means false.").optional(),
   })
-  .describe("spec is one run: Agent, Environment and prompt. It is immutable but for cancel.");
+  .meta({
+    description: "spec is one run: Agent, Environment and prompt. It is immutable but for cancel and ttlSecondsAfterFinished.",
+    "x-kubernetes-validations": [exactlyOne("prompt", "promptFrom")],
+  });
 
 export type SessionSpec = z.infer<typeof sessionSpecSchema>;
 
 /** Spec fields that may change after creation; the immutability rule is generated from all others. */
-export const SESSION_MUTABLE_FIELDS = ["cancel"] as const;
+export const SESSION_MUTABLE_FIELDS = ["cancel", "ttlSecondsAfterFinished"] as const;
+
+/** How long a Conversation that waits keeps its pods when its spec does not say. */
+export const DEFAULT_IDLE_TIMEOUT_SECONDS = 300;
 
 const count = (description: string) => z.int().min(0).describe(description).optional();
 const text = (description: string, max: number) => z.string().max(max).describe(description).optional();
@@ -67,7 +101,7 @@ export const sessionStatusSchema = z.object({
     .describe("result of the session; absent until it has finished.")
     .optional(),
   trace: z
-    .object({ id: text("id of the session's trace, 32 hexadecimal digits.", 32) })
+    .object({ id: text("id of the session's trace, 32 hexadecimal digits.", 32), url: text("url shows the trace, from the Environment's telemetry.traceURLTemplate; absent without one.", 2048) })
     .describe("trace of the session; absent before it is bound.")
     .optional(),
   recentSteps: z

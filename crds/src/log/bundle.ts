@@ -9,6 +9,11 @@ import { environmentSpecSchema } from "../environment.ts";
 export const bundleSchema = z.object({
   version: z.literal(1),
   session: z.object({ uid: z.string().min(1), namespace: z.string().min(1), name: z.string().min(1) }),
+  /** Absent in bundles of before it was there: a Task. */
+  mode: z.enum(["Task", "Conversation"]).optional(),
+  /** Contents of spec.files, for each new sandbox. */
+  files: z.array(z.object({ path: z.string().min(1).max(512), content: z.string() })).max(16).optional(),
+  /** `spec.instructions` is there always: text that the Agent only refers to is filled in, and `digest` is that of the spec so completed. */
   agent: z.object({ name: z.string(), uid: z.string(), digest: z.string(), spec: agentSpecSchema }),
   environment: z.object({ name: z.string(), uid: z.string(), digest: z.string(), spec: environmentSpecSchema }),
   /** Effective limits: the tightest of Session, Agent and Environment. */

@@ -13,7 +13,7 @@ export type Role = "operator" | "runner" | "person" | "gateway";
 
 /** At most a year: whole seconds of it are copied into a Session's status, which holds 64 bits. */
 const seconds = z.number().min(0).max(31_536_000);
-const outcome = z.enum(["Completed", "MaxTurns", "DeadlineExceeded", "Cancelled", "ModelError", "RunnerFailed", "NameConflict"]);
+const outcome = z.enum(["Completed", "MaxTurns", "DeadlineExceeded", "Cancelled", "ModelError", "RunnerFailed", "ImagePullFailed", "NotIsolated", "NameConflict"]);
 
 /** Identity of a call, ours and not the provider's: `<run>/<turn>/<index>`. */
 export const callId = z.string().regex(/^[a-z0-9-]{1,63}\/[0-9]{1,6}\/[0-9]{1,4}$/);
@@ -120,6 +120,14 @@ export const eventData = {
   "sandbox.bound": z.object({ podUid: z.string(), podName: z.string().max(253), address: z.string().max(64) }),
   "sandbox.lost": z.object({ podUid: z.string(), reason: z.string().max(1024) }),
   "session.cancelled": z.object({ reason: z.string().max(1024) }),
+  /** A Conversation has answered and waits; the next input makes it active again. */
+  "run.waiting": z.object({
+    for: z.enum(["input"]),
+    /** The answer, for status. */
+    text: z.string(),
+    /** The last sequence number the decision to wait has seen. */
+    through: z.int().min(0),
+  }),
   "run.finished": z.object({
     outcome,
     text: z.string(),
@@ -139,7 +147,7 @@ export type NewEvent = { [T in EventType]: { readonly type: T; readonly data: Ev
 /** Which role may append which type; the gateway appends the first two while it creates a record for the operator. */
 export const APPENDERS: Readonly<Record<EventType, readonly Role[]>> = {
   "session.bound": ["operator"],
-  "input.received": ["operator"],
+  "input.received": ["operator", "person"],
   "runner.started": ["runner"],
   "runner.reported": ["runner"],
   "model.requested": ["runner"],
@@ -152,6 +160,7 @@ export const APPENDERS: Readonly<Record<EventType, readonly Role[]>> = {
   "sandbox.bound": ["operator"],
   "sandbox.lost": ["operator"],
   "session.cancelled": ["operator"],
+  "run.waiting": ["runner"],
   "run.finished": ["runner", "operator"],
 };
 

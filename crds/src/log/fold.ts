@@ -11,7 +11,7 @@ type Folders = { readonly [T in EventType]: Folder<T> };
 
 const folders: Folders = {
   "session.bound": (_, { data }) => ({ limits: data.limits, startTime: data.startTime }),
-  "input.received": (state, { data, seq }) => ({ inputs: [...state.inputs, { id: data.id, seq }].slice(-REMEMBERED_INPUTS), lastNewsSeq: seq }),
+  "input.received": (state, { data, seq }) => ({ inputs: [...state.inputs, { id: data.id, seq }].slice(-REMEMBERED_INPUTS), lastNewsSeq: seq, waiting: undefined }),
   // A new runner asks anew: the request its predecessor left open will get no answer.
   "runner.started": (_, { data }) => ({ request: undefined, epoch: data.epoch, runnerPodUid: data.podUid }),
   "runner.reported": (_, { data }) => ({ problem: data }),
@@ -40,6 +40,7 @@ const folders: Folders = {
         : { requested: state.sandbox.requested, pending: false, lost: data.podUid },
   }),
   "session.cancelled": (_, { seq }) => ({ cancelled: true, lastNewsSeq: seq }),
+  "run.waiting": (_, { data, seq, at }) => ({ waiting: { for: data.for, seq, since: at, text: data.text } }),
   "run.finished": (_, { data, seq, at, role }) => ({ request: undefined, finished: { ...data, seq, at, role } }),
 };
 

@@ -65,6 +65,8 @@ export interface SessionState {
   readonly sandbox: SandboxState;
   readonly cancelled: boolean;
   readonly finished?: EventDataOf<"run.finished"> & { readonly seq: number; readonly at: string; readonly role: Role };
+  /** A Conversation that has answered and waits. */
+  readonly waiting?: { readonly for: "input"; readonly seq: number; readonly since: string; readonly text: string } | undefined;
   /** Ids of inputs, newest last, at most 100: idempotency. */
   readonly inputs: readonly { readonly id: string; readonly seq: number }[];
   /** Seq of the newest event that a decision to finish must have seen. */

@@ -4,7 +4,7 @@ import { approvalSpecSchema, approvalStatusSchema } from "../approval.ts";
 import { environmentSpecSchema, environmentStatusSchema } from "../environment.ts";
 import { GROUP, KINDS, VERSION } from "../group.ts";
 import type { KindName, KindNames } from "../group.ts";
-import { scheduleSpecSchema } from "../schedule.ts";
+import { scheduleSpecSchema, scheduleStatusSchema } from "../schedule.ts";
 import { SESSION_MUTABLE_FIELDS, sessionSpecSchema, sessionStatusSchema } from "../session.ts";
 import { buildStructural } from "./structural.ts";
 import type { StructuralSchema, ValidationRule } from "./structural.ts";
@@ -103,13 +103,17 @@ const DEFINITIONS: Readonly<Record<KindName, KindDefinition>> = {
     ],
   },
   Schedule: {
-    description: "Schedule creates Sessions from a template at times given by a cron expression. This release accepts it suspended only.",
+    description: "Schedule creates Sessions from a template at times given by a cron expression.",
     spec: scheduleSpecSchema,
-    status: z.object({}),
+    status: scheduleStatusSchema,
     columns: [
       { name: "SCHEDULE", type: "string", jsonPath: ".spec.schedule" },
       { name: "TIMEZONE", type: "string", jsonPath: ".spec.timeZone" },
       { name: "SUSPEND", type: "boolean", jsonPath: ".spec.suspend" },
+      { name: "ACTIVE", type: "integer", jsonPath: ".status.active" },
+      { name: "LAST", type: "date", jsonPath: ".status.lastScheduleTime" },
+      // Not a date: kubectl prints a date as the time since, which is invalid for one that is to come.
+      { name: "NEXT", type: "string", jsonPath: ".status.nextScheduleTime" },
       age,
     ],
   },

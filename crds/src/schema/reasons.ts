@@ -1,4 +1,4 @@
-import type { AgentCondition, AgentReason, EnvironmentCondition, EnvironmentReason, SessionCondition, SessionReason } from "../conditions.ts";
+import type { AgentCondition, AgentReason, EnvironmentCondition, EnvironmentReason, ScheduleCondition, ScheduleReason, SessionCondition, SessionReason } from "../conditions.ts";
 
 // What each condition and reason means, for the reference page. The compiler sees to it that none is missing.
 
@@ -25,11 +25,17 @@ export const ENVIRONMENT_REASONS: Readonly<Record<EnvironmentReason, string>> = 
   InvalidReference: "A `baseURL` points into the cluster and no `network.inCluster` peer allows it, or it cannot be parsed.",
   Invalid: "A value in spec would be refused by the API server in a policy or pod; the message names the field and the fix.",
   Forbidden: "The API server refused a write: give the operator the right that the message names.",
+  NetworkPolicyConflict: "A network policy that is not Paddock's selects Paddock pods and allows something: nothing starts, and running sessions stop. Change the policy that the message names.",
+  AdmissionMissing: "An admission policy or binding of the release is missing or was changed: a cluster administrator installs the chart again.",
+  SecretNotFound: "A runner waits for a Secret or a key in it; it goes on when the Secret appears.",
+  RuntimeClassNotFound: "The cluster has no RuntimeClass of the name in spec.sandbox.runtimeClassName.",
+  PriorityClassNotFound: "The cluster has no PriorityClass of the name in spec.scheduling.priorityClassName.",
 };
 
 export const SESSION_CONDITIONS: Readonly<Record<SessionCondition, string>> = {
   Succeeded: "Unknown while the session runs, True or False at its end; its reason is the STATUS column.",
   Finished: "True in every terminal state: `kubectl wait --for=condition=Finished session/NAME` never hangs.",
+  AwaitingInput: "True while a Conversation waits for the next message, False while it works; absent in a Task.",
   Cancelling: "True while a cancelled session's runner has its two seconds to record what is known; absent otherwise.",
 };
 
@@ -41,6 +47,9 @@ export const SESSION_REASONS: Readonly<Record<SessionReason, string>> = {
   ModelNotFound: "The Environment has no model of the name that the Agent asks for.",
   Forbidden: "The API server refused a write: a quota, a policy or a missing right; the message says which.",
   Invalid: "The API server refused a pod as invalid; the message names the field.",
+  ConfigMapNotFound: "A ConfigMap that the session or its Agent names, or a key in it, does not exist; the session goes on when it does.",
+  Queued: "The Environment runs as many sessions as its budget allows; the message says which place the session has.",
+  AwaitingInput: "A Conversation waits for the next message; after idleTimeoutSeconds it has no pods.",
   Starting: "The runner pod is being made or has not connected yet.",
   Running: "The runner works.",
   Retrying: "A runner pod ended before the session did; the next one takes over.",
@@ -50,6 +59,28 @@ export const SESSION_REASONS: Readonly<Record<SessionReason, string>> = {
   Cancelled: "spec.cancel was set or the Session deleted.",
   ModelError: "The model endpoint refused in a way that another attempt cannot change.",
   RunnerFailed: "Three runner pods in a row ended without progress.",
+  ImagePullFailed: "The image of a pod could not be pulled; the message names image and answer.",
+  NotIsolated: "The session was stopped because its pods were not isolated any more; the message says what opened them.",
   NameConflict: "Somebody else's object has the name of one that the session needs.",
   LogLost: "The session had started, but the gateway no longer has its log.",
+};
+
+export const SCHEDULE_CONDITIONS: Readonly<Record<ScheduleCondition, string>> = {
+  Ready: "True when the schedule is valid and able to fire.",
+  LastRunSucceeded: "Whether the newest finished run ended well; Unknown before the first.",
+  Reconciling: "True while a change is being taken in; absent otherwise.",
+  Stalled: "True when nothing but a change by people can help; absent otherwise.",
+};
+
+export const SCHEDULE_REASONS: Readonly<Record<ScheduleReason, string>> = {
+  Available: "The schedule fires at status.nextScheduleTime.",
+  Suspended: "spec.suspend is true.",
+  InvalidSchedule: "The expression or the time zone is wrong; the message says what to write.",
+  NeverFires: "No date matches the expression, e.g. 30 February.",
+  Forbidden: "Whoever last changed the Schedule may not use its Environment: the message names the right to ask for.",
+  NameConflict: "Somebody else's object has the name of the session to be made.",
+  Invalid: "The API server refused the session that the template makes; the message says why.",
+  Succeeded: "The newest finished run ended well.",
+  Failed: "The newest finished run did not end well; the message names it.",
+  NoRun: "No run has finished yet.",
 };

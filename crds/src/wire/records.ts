@@ -47,8 +47,11 @@ export interface RecordView {
   readonly name: string;
   /** Commit order over all records. */
   readonly version: number;
-  /** Active needs a runner pod; Finished must have no pod. */
-  readonly activity: { readonly kind: "Active" } | { readonly kind: "Finished"; readonly outcome: SessionOutcome; readonly at: string };
+  /** Active needs a runner pod; Waiting may lose its pods after the idle time; Finished must have no pod. `since` is RFC 3339. */
+  readonly activity:
+    | { readonly kind: "Active" }
+    | { readonly kind: "Waiting"; readonly for: "input"; readonly since: string }
+    | { readonly kind: "Finished"; readonly outcome: SessionOutcome; readonly at: string };
   /** What the session runs by, frozen. `environment` is whole: every pod of the session is built from it. */
   readonly bundle: { readonly digest: string; readonly agentDigest: string } & Readonly<Pick<Bundle, "environment" | "limits" | "startTime" | "traceId">>;
   /** `connected` and `since` (RFC 3339) tell whether the newest registered runner follows its stream. */
@@ -60,8 +63,12 @@ export interface RecordView {
   readonly toolCalls: number;
   readonly usage: { readonly inputTokens: number; readonly cachedInputTokens: number; readonly outputTokens: number; readonly totalTokens: number; readonly costUSD?: string };
   readonly recentSteps: readonly Step[];
+  /** When the time of the input under way is over, RFC 3339; absent while nothing is under way. */
+  readonly deadline?: string;
   /** The newest problem the runner reported, while the session is active. */
   readonly problem?: { readonly problem: string; readonly subject: string; readonly message: string };
+  /** The newest answer of a Conversation that waits; at most 4096 bytes, cut on a character. */
+  readonly answer?: { readonly text: string; readonly truncated: boolean };
   /** Text at most 4096 bytes, cut on a character. */
   readonly result?: { readonly outcome: SessionOutcome; readonly text: string; readonly truncated: boolean; readonly message: string };
 }

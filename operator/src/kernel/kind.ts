@@ -1,6 +1,7 @@
 import type { BaseStatus, ObjectMeta, OwnerReference } from "@paddock/api/object";
 import type { Claim } from "@paddock/api/conditions";
 import type { NewEvent } from "@paddock/api/log/events";
+import type { ConfigMapKeyRef } from "@paddock/api/refs";
 import type { RecordRequest, PodRegistration } from "@paddock/api/wire/records";
 
 /** Namespace and name of an object; what the queue holds. */
@@ -47,19 +48,47 @@ export interface Read {
 
 /** What a decision may ask for: the only writes there are. Each is idempotent. */
 export type Action =
-  /** Create; "already exists" is success when it has the same owner UID (or, without an owner, our managed-by label), else NameConflict. */
-  | { readonly verb: "create"; readonly object: Manifest }
+  /**
+   * Create; `access` is asked by SubjectAccessReview right before, and a refusal is the fault access-denied. "Already exists" is success when it has the same owner UID (or, without an owner, our managed-by label), else
+   * NameConflict.
+   */
+  | { readonly verb: "create"; readonly object: Manifest; readonly access?: AccessCheck }
+  /** A dry run of a create: the API server's admission looks at the object and nothing is made. A refusal is a fault. */
+  | { readonly verb: "preflight"; readonly object: Manifest }
   /** Server-side apply with our field manager, for objects without a life of their own (policies, service accounts). Same NameConflict rule. */
   | { readonly verb: "apply"; readonly object: Manifest }
   /** Delete with UID as precondition; absent is success. */
-  | { readonly verb: "delete"; readonly resource: "Pod"; readonly key: Key; readonly uid: string }
-  /** Create the session's record at the gateway. The writer adds the namespace's UID from a live GET: a cache could be of an older namespace. */
-  | { readonly verb: "bind"; readonly uid: string; readonly record: Omit<RecordRequest, "namespaceUid"> }
+  | { readonly verb: "delete"; readonly resource: "Pod" | "Session"; readonly key: Key; readonly uid: string }
+  /**
+   * Create the session's record at the gateway. The writer adds the namespace's UID from a live GET (a cache could be of an older
+   * namespace) and the texts that are kept in ConfigMaps, also by live GETs; what is missing is the fault missing-reference.
+   */
+  | { readonly verb: "bind"; readonly uid: string; readonly record: BindRecord }
   | { readonly verb: "register"; readonly podUid: string; readonly registration: PodRegistration }
   | { readonly verb: "append"; readonly uid: string; readonly events: readonly NewEvent[] }
   | { readonly verb: "acknowledge"; readonly uid: string }
   /** Cancel and finish a record whose Session is gone; a live GET by UID must confirm that first. */
   | { readonly verb: "abandon"; readonly uid: string; readonly key: Key };
+
+/** May this person do this? Names as in `authorization.k8s.io/v1` SubjectAccessReview. */
+export interface AccessCheck {
+  readonly user: string;
+  readonly groups: readonly string[];
+  readonly namespace: string;
+  readonly verb: string;
+  readonly group: string;
+  readonly resource: string;
+  readonly name: string;
+}
+
+/** A record before the texts that it refers to were read: each `…From` that is there replaces what the bundle holds in its place. */
+export interface BindRecord {
+  readonly bundle: RecordRequest["bundle"];
+  readonly prompt: string | undefined;
+  readonly promptFrom?: ConfigMapKeyRef;
+  readonly instructionsFrom?: ConfigMapKeyRef;
+  readonly filesFrom?: readonly { readonly path: string; readonly configMapKeyRef: ConfigMapKeyRef }[];
+}
 
 /** What one pass wants: writes in order, what status is to say, and when to look again without being woken. */
 export interface Plan<Status extends BaseStatus> {
@@ -78,6 +107,16 @@ export interface Kind<World extends { readonly self: Self<Status> }, Status exte
   decide(world: World, now: Date): Plan<Status>;
   /** Claims that tell a failed action to the object's readers; the plan's own claims stay where it says nothing. */
   explain?(world: World, fault: Fault): readonly Claim[];
+  /** Events for people about a change of status that was just written: few, warnings only. Pure. */
+  announce?(before: Status | undefined, after: Status): readonly Announcement[];
+}
+
+/** A Kubernetes Event on the object itself, before the recorder counts repetitions. */
+export interface Announcement {
+  readonly type: "Normal" | "Warning";
+  /** CamelCase, at most 128 characters. */
+  readonly reason: string;
+  readonly message: string;
 }
 
 export interface Self<Status extends BaseStatus> {
@@ -92,7 +131,7 @@ export interface Self<Status extends BaseStatus> {
  * rarely. Conflict is silent. `programming` errors are counted apart and logged with their stack.
  */
 export interface Fault {
-  readonly kind: "conflict" | "name-conflict" | "forbidden" | "invalid" | "namespace-terminating" | "unavailable" | "log-conflict" | "programming";
+  readonly kind: "conflict" | "name-conflict" | "forbidden" | "invalid" | "namespace-terminating" | "access-denied" | "missing-reference" | "unavailable" | "log-conflict" | "programming";
   readonly message: string;
   readonly retry: boolean;
   readonly cause: unknown;
