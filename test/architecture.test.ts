@@ -14,6 +14,8 @@ const sources = readSources();
 const isTest = ({ path }: Source) => /\.(test|cases)\.ts$|\/testdata\//.test(path);
 const isIn = (folder: string) => ({ path }: { readonly path: string }) => path.startsWith(`${folder}/`);
 const code = sources.filter((source) => !isTest(source) && !isIn("test")(source));
+/** Builders of pods, for the kinds whose pods they are. */
+const BUILDERS = "operator/src/pods";
 const KINDS = ["agent", "environment", "session", "schedule", "approval"].map((kind) => `operator/src/${kind}`);
 
 /** Asserts that nothing is left, and shows what is. */
@@ -35,7 +37,8 @@ const borders: readonly Border[] = [
   { folder: "crds/src", files: ["crds/src"], packages: ["zod", "node:crypto"] },
   { folder: "operator/src/kernel", files: ["operator/src/kernel", "crds/src"], packages: ["node:util"] },
   { folder: "operator/src/cluster", files: ["operator/src/cluster", "operator/src/kernel", "operator/src/sources.ts", "crds/src"], packages: ["node:*", "@kubernetes/client-node"] },
-  ...KINDS.map((folder) => ({ folder, files: [folder, "operator/src/sources.ts", "operator/src/settings.ts", "operator/src/kernel", "crds/src"], packages: ["node:util", "node:net", "node:path"] })),
+  ...KINDS.map((folder) => ({ folder, files: [folder, BUILDERS, "operator/src/sources.ts", "operator/src/settings.ts", "operator/src/kernel", "crds/src"], packages: ["node:util", "node:net", "node:path"] })),
+  { folder: BUILDERS, files: [BUILDERS, "operator/src/settings.ts", "operator/src/kernel", "crds/src"], packages: ["node:path"] },
   { folder: "operator/src", files: ["operator/src", "crds/src"], packages: ["node:*", "@kubernetes/client-node", "zod", "pino", "prom-client"] },
   {
     folder: "gateway/src",
@@ -122,7 +125,7 @@ describe("borders", () => {
 });
 
 describe("decisions", () => {
-  const kinds = code.filter(({ path }) => KINDS.some((folder) => path.startsWith(`${folder}/`)));
+  const kinds = code.filter(({ path }) => [...KINDS, BUILDERS].some((folder) => path.startsWith(`${folder}/`)));
   const FORBIDDEN_CALLS = ["Date.now", "Math.random", "performance.now", "setTimeout", "setInterval", "setImmediate", "queueMicrotask", "fetch", "randomUUID", "randomBytes"];
 
   const isImpure = (node: ts.Node): boolean => {
@@ -133,7 +136,7 @@ describe("decisions", () => {
     return node.kind === ts.SyntaxKind.AsyncKeyword;
   };
 
-  it("are pure: no await, clock, chance, timer or process in a kind's folder", () => {
+  it("are pure: no await, clock, chance, timer or process in a kind's folder and the builders'", () => {
     assert.ok(kinds.length > 10, `${kinds.length} files`);
     none(kinds.flatMap((source) => at(source, isImpure)));
   });

@@ -2,11 +2,11 @@ import type { SessionWaitingReason } from "@paddock/api/conditions";
 import { sandboxPodName } from "@paddock/api/names";
 import type { RecordView } from "@paddock/api/wire/records";
 import type { Action } from "../kernel/kind.ts";
+import { buildSandboxPod } from "../pods/sandbox.ts";
 import type { PodView } from "../sources.ts";
 import { leftMs } from "./deadline.ts";
 import { groundOf } from "./ground.ts";
 import type { SessionWorld } from "./observe.ts";
-import { buildSandboxPod } from "./pod-sandbox.ts";
 import { describeEnd, describeWait } from "./pod-trouble.ts";
 import { deletePods, findPod, hasEnded, isRunning, supersededPods } from "./pods.ts";
 

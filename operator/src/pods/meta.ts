@@ -1,3 +1,4 @@
+import type { EnvironmentSpec } from "@paddock/api/environment";
 import { deadlineAt } from "@paddock/api/log/state";
 import { LABELS, MANAGED_BY, ownerReference, shorten } from "@paddock/api/names";
 import type { Session } from "@paddock/api/session";
@@ -9,6 +10,14 @@ export interface PodParts {
   readonly session: Session;
   readonly bundle: RecordView["bundle"];
   readonly settings: Settings;
+}
+
+/** What the spec of a pod follows from, whoever the pod is for. */
+export interface PodSpecParts {
+  readonly environment: EnvironmentSpec;
+  readonly settings: Settings;
+  /** Seconds after which the kubelet ends the pod whatever else happens; at least 1. */
+  readonly activeDeadlineSeconds: number;
 }
 
 /** The last net behind the session's deadline, which the gateway and the operator hold. */
@@ -32,7 +41,8 @@ export function buildPodMeta({ session, bundle }: PodParts, component: "runner" 
   };
 }
 
-/** Seconds after which the kubelet ends the pod whatever else happens; at least 1. */
-export function activeDeadlineSeconds({ bundle }: PodParts, now: Date): number {
-  return Math.max(1, Math.ceil((deadlineAt(bundle) - now.getTime()) / 1000) + NET_SECONDS);
+/** A session's pods live a minute longer than the session may. */
+export function podSpecParts({ bundle, settings }: PodParts, now: Date): PodSpecParts {
+  const activeDeadlineSeconds = Math.max(1, Math.ceil((deadlineAt(bundle) - now.getTime()) / 1000) + NET_SECONDS);
+  return { environment: bundle.environment.spec, settings, activeDeadlineSeconds };
 }

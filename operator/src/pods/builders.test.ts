@@ -3,11 +3,11 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { stringify } from "yaml";
 import type { Environment } from "@paddock/api/environment";
-import { buildRunnerPod } from "./pod-runner.ts";
-import { buildSandboxPod } from "./pod-sandbox.ts";
-import { at, record, session, settings } from "./sample.ts";
+import { at, record, session, settings } from "../session/sample.ts";
+import { buildRunnerPod } from "./runner.ts";
+import { buildSandboxPod } from "./sandbox.ts";
 
-// The golden files are what reviewers read. After a wanted change: node --test --test-update-snapshots operator/src/session/pod-builders.test.ts
+// The golden files are what reviewers read. After a wanted change: node --test --test-update-snapshots operator/src/pods/builders.test.ts
 
 const golden = { serializers: [(value: unknown) => stringify(value, { lineWidth: 0 })] };
 const { bundle } = record();
@@ -18,11 +18,11 @@ function withSpec(change: Partial<Environment["spec"]>): typeof parts {
 }
 
 test("the runner pod is as its golden file shows", (t) => {
-  t.assert.fileSnapshot(buildRunnerPod(parts, 1, at(0)), join(import.meta.dirname, "pod-runner.golden.yaml"), golden);
+  t.assert.fileSnapshot(buildRunnerPod(parts, 1, at(0)), join(import.meta.dirname, "runner.golden.yaml"), golden);
 });
 
 test("the sandbox pod is as its golden file shows", (t) => {
-  t.assert.fileSnapshot(buildSandboxPod(parts, 1, at(0)), join(import.meta.dirname, "pod-sandbox.golden.yaml"), golden);
+  t.assert.fileSnapshot(buildSandboxPod(parts, 1, at(0)), join(import.meta.dirname, "sandbox.golden.yaml"), golden);
 });
 
 test("the sandbox pod follows its Environment's image, runtime class, resources and workspace", (t) => {
@@ -32,7 +32,7 @@ test("the sandbox pod follows its Environment's image, runtime class, resources 
     resources: { requests: { cpu: "2", memory: "2Gi" }, limits: { memory: "4Gi" } },
     workspace: { size: "4Gi" },
   };
-  t.assert.fileSnapshot(buildSandboxPod(withSpec({ sandbox }), 3, at(599)), join(import.meta.dirname, "pod-sandbox-custom.golden.yaml"), golden);
+  t.assert.fileSnapshot(buildSandboxPod(withSpec({ sandbox }), 3, at(599)), join(import.meta.dirname, "sandbox-custom.golden.yaml"), golden);
 });
 
 test("no pod builder changes what it is given, and equal input gives equal pods", () => {
