@@ -14,6 +14,8 @@ import { openEventStream } from "./stream.ts";
 import type { EventStream, StreamMessage } from "./stream.ts";
 
 const MAX_BODY_BYTES = 2 * 1024 * 1024;
+/** Prompt, instructions and files have 512 KiB each, and a control character takes six bytes of JSON. */
+const MAX_RECORD_BYTES = 12 * 1024 * 1024;
 const appendSchema = z.object({ events: z.array(z.unknown()) });
 
 /** What the operator asks; see wire/records.ts. */
@@ -36,7 +38,7 @@ async function requireOperator(context: Context<ApiEnv>, next: Next): Promise<vo
 }
 
 async function putRecord({ writer }: ApiPorts, context: Context<ApiEnv>, uid: string): Promise<Response> {
-  const request = await readBody(context, { schema: recordRequestSchema, maxBytes: MAX_BODY_BYTES });
+  const request = await readBody(context, { schema: recordRequestSchema, maxBytes: MAX_RECORD_BYTES });
   if (request.bundle.session.uid !== uid) throw new ProblemError("malformed", `the path names session ${uid} and the bundle ${request.bundle.session.uid}`);
   const made = await writer.create(request);
   if (made.kind === "refuse") throw new ProblemError(made.problem, made.detail, { refusal: made.refusal });

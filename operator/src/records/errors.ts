@@ -24,9 +24,22 @@ export class GatewayConnectionError extends Error {
   }
 }
 
+/** A text that a session refers to cannot be taken; the message names ConfigMap and key, and the fix. */
+export class BoundTextError extends Error {
+  readonly kind: "missing-reference" | "invalid";
+
+  constructor(kind: BoundTextError["kind"], message: string) {
+    super(message);
+    this.name = "BoundTextError";
+    this.kind = kind;
+  }
+}
+
 /** What the kernel is to do about an error of this folder; undefined for all others. Pure. */
 export function classifyGatewayError(error: unknown): Fault | undefined {
   if (error instanceof GatewayConnectionError) return { kind: "unavailable", message: error.message, retry: true, cause: error };
+  // ConfigMaps are not watched, so nothing wakes the session: the kernel looks again at a missing one soon, at a wrong one rarely.
+  if (error instanceof BoundTextError) return { kind: error.kind, message: error.message, retry: false, cause: error };
   if (!(error instanceof GatewayError)) return undefined;
   const fault = (kind: Fault["kind"], retry: boolean): Fault => ({ kind, message: error.message, retry, cause: error });
   switch (error.status) {

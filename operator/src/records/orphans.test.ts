@@ -56,6 +56,7 @@ function world(start: RecordView, sessionUid?: string, synced = true) {
     byUid: () => state.record,
     readNamespaceUid: () => assert.fail(),
     readSessionUid: async () => state.sessionUid,
+    readTextMap: () => assert.fail(),
   });
   const read = {
     get: () => undefined,

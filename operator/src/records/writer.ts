@@ -3,6 +3,7 @@ import type { RecordView } from "@paddock/api/wire/records";
 import type { Receipt } from "../kernel/expectations.ts";
 import type { Action, Key } from "../kernel/kind.ts";
 import type { GatewayClient } from "./client.ts";
+import { completeRecord, type ReadTextMap } from "./texts.ts";
 
 /** The actions that go to the gateway. */
 export type LogAction = Extract<Action, { verb: "bind" | "register" | "append" | "acknowledge" | "abandon" }>;
@@ -15,10 +16,11 @@ export interface LogWriterOptions {
   readNamespaceUid(namespace: string): Promise<string>;
   /** UID of the Session of that name; undefined when there is none. */
   readSessionUid(key: Key): Promise<string | undefined>;
+  readonly readTextMap: ReadTextMap;
 }
 
 /** Everything the operator writes to the gateway. Throws what gateway and live reads throw. */
-export function createLogWriter({ gateway, byUid, readNamespaceUid, readSessionUid }: LogWriterOptions): (action: LogAction) => Promise<Receipt | undefined> {
+export function createLogWriter({ gateway, byUid, readNamespaceUid, readSessionUid, readTextMap }: LogWriterOptions): (action: LogAction) => Promise<Receipt | undefined> {
   const append = async (uid: string, events: readonly NewEvent[]): Promise<Receipt> => {
     const stored = await gateway.append(uid, events);
     const seq = Math.max(0, ...stored.map((event) => event.seq));
@@ -41,7 +43,9 @@ export function createLogWriter({ gateway, byUid, readNamespaceUid, readSessionU
     switch (action.verb) {
       case "bind": {
         const namespaceUid = await readNamespaceUid(action.record.bundle.session.namespace);
-        const { version } = await gateway.putRecord(action.uid, { ...action.record, namespaceUid });
+        const record = await completeRecord(action.record, readTextMap);
+        // A repeated try may find other texts than the one that was stored; then the stored record is the answer, and it counts.
+        const { version } = await gateway.putRecord(action.uid, { ...record, namespaceUid });
         return { reached: () => (byUid(action.uid)?.version ?? 0) >= version };
       }
       case "register":
