@@ -1,5 +1,6 @@
 import type { Agent } from "@paddock/api/agent";
 import type { Environment } from "@paddock/api/environment";
+import type { Schedule } from "@paddock/api/schedule";
 import type { Session } from "@paddock/api/session";
 import type { RecordView } from "@paddock/api/wire/records";
 import type { Observed, Source } from "./kernel/kind.ts";
@@ -28,15 +29,21 @@ export interface ContainerStatusView {
 }
 
 export interface PolicyView extends Observed {
+  /** Whole when the policy has our managed-by label; of all others only podSelector and policyTypes. */
   readonly spec: Readonly<Record<string, unknown>>;
+  /** Only where our managed-by label is missing: the directions in which the policy has rules, i.e. allows something. Network policies can do nothing else. */
+  readonly opens?: readonly ("Ingress" | "Egress")[];
 }
 
 export const agents: Source<Agent> = { name: "agents" };
 export const environments: Source<Environment> = { name: "environments" };
+/** A bound Session is kept without its prompt and files, a finished one also without the text of its result: its status cannot be written any more. */
 export const sessions: Source<Session> = { name: "sessions" };
+/** Index `namespace`. */
+export const schedules: Source<Schedule> = { name: "schedules" };
 /** Pods with our managed-by label. Index `session-uid`: the label paddock.dev/session-uid. */
 export const pods: Source<PodView> = { name: "pods" };
-/** Network policies with our managed-by label. Index `namespace`. */
+/** All network policies, foreign ones too. Index `namespace`. */
 export const networkPolicies: Source<PolicyView> = { name: "networkpolicies" };
 /** Service accounts with our managed-by label. Index `namespace`. */
 export const serviceAccounts: Source<Observed> = { name: "serviceaccounts" };
@@ -46,6 +53,8 @@ export const records: Source<RecordView> = { name: "records" };
 export const BY_SESSION_UID = "session-uid";
 export const BY_UID = "uid";
 export const BY_NAMESPACE = "namespace";
-/** Sessions by `<namespace>/<agentRef.name>` and `<namespace>/<environmentRef.name>`. */
+/** Sessions that have not finished, by `<namespace>/<agentRef.name>` and `<namespace>/<environmentRef.name>`: what is done per session does not grow with those that are kept. */
 export const BY_AGENT = "agent";
-export const BY_ENVIRONMENT = "environment";
+export const BY_ENVIRONMENT_LIVE = "environment-live";
+/** Sessions, finished ones too, by the UID of the Schedule that controls them. */
+export const BY_SCHEDULE = "schedule";

@@ -5,7 +5,8 @@ import { classifyClusterError } from "../../operator/src/cluster/errors.ts";
 import type { ApiClient } from "../../operator/src/cluster/http.ts";
 import { observeResource } from "../../operator/src/cluster/observe.ts";
 import { NETWORK_POLICIES, PODS, type RawObject, SERVICE_ACCOUNTS, SESSIONS } from "../../operator/src/cluster/resources.ts";
-import { createClusterWriter, readObject } from "../../operator/src/cluster/writer.ts";
+import { readObject } from "../../operator/src/cluster/reads.ts";
+import { createClusterWriter } from "../../operator/src/cluster/writer.ts";
 import type { Fault, Manifest, Self } from "../../operator/src/kernel/kind.ts";
 
 /** An API server and a namespace in it that is ours alone. */

@@ -10,7 +10,8 @@ export interface FakeStore {
   list(collection: string): readonly FakeObject[];
   since(version: number): readonly { readonly type: string; readonly object: FakeObject }[];
   get(key: FakeKey): Body;
-  create(collection: string, namespace: string, body: unknown): Body;
+  /** `dryRun`: answers as for a create and keeps nothing. */
+  create(collection: string, namespace: string, body: unknown, dryRun?: boolean): Body;
   update(key: FakeKey, body: unknown, statusOnly: boolean): Body;
   delete(key: FakeKey, options: unknown): Body;
   /** Removes without a watch event and forgets history: what a watch that was away too long has missed. */
@@ -85,7 +86,9 @@ export function createFakeStore(onEvent: Listener): FakeStore {
     return stored.body;
   };
 
-  const insert = (key: FakeKey, given: Given, manager: string): Body => {
+  const insert = (key: FakeKey, given: Given, manager: string): Body => put(key, built(key, given, manager), "ADDED");
+
+  const built = (key: FakeKey, given: Given, manager: string): Body => {
     const { status: _dropped, ...rest } = given;
     const metadata = {
       ...given.metadata,
@@ -93,7 +96,7 @@ export function createFakeStore(onEvent: Listener): FakeStore {
       creationTimestamp: new Date().toISOString(),
       managedFields: [{ manager }],
     };
-    return put(key, { ...rest, metadata }, "ADDED");
+    return { ...rest, metadata };
   };
 
   const change = (key: FakeKey, old: Body, next: Body): Body => {
@@ -119,11 +122,11 @@ export function createFakeStore(onEvent: Listener): FakeStore {
     list: (collection) => [...objects.values()].filter((object) => object.collection === collection),
     since: (from) => history.filter((entry) => entry.version > from),
     get: (key) => find(key).body,
-    create: (collection, namespace, body) => {
+    create: (collection, namespace, body, dryRun = false) => {
       const given = body as Given;
       const key = { collection, namespace, name: given.metadata?.name ?? "" };
       if (objects.has(textOf(key))) throw new StatusError(409, "AlreadyExists", `${collection} "${key.name}" already exists`);
-      return insert(key, given, "create");
+      return dryRun ? built(key, given, "create") : insert(key, given, "create");
     },
     update: (key, body, statusOnly) => {
       const found = find(key);

@@ -15,6 +15,8 @@ export interface FakeApiServer {
   failNext(match: RegExp, status: number, options?: { readonly count?: number; readonly headers?: Readonly<Record<string, string>> }): void;
   /** Carries out the next matching request and then drops its connection without an answer. */
   loseNextAnswer(match: RegExp): void;
+  /** How the next SubjectAccessReviews are answered; at first everything is allowed. */
+  reviewAccess(allows: (spec: ReviewSpec) => boolean): void;
   /** Open watches. */
   watches(): number;
   /** Ends all watches; `midLine` sends half an event first. */
@@ -30,6 +32,13 @@ export interface FakeApiServer {
   /** Breaks all connections without a word. */
   drop(): void;
   close(): Promise<void>;
+}
+
+/** What a SubjectAccessReview asks. */
+export interface ReviewSpec {
+  readonly user: string;
+  readonly groups?: readonly string[];
+  readonly resourceAttributes?: Readonly<Record<"namespace" | "verb" | "group" | "resource" | "name", string>>;
 }
 
 interface Watch {
@@ -53,6 +62,8 @@ interface Route {
   readonly subresource: string | undefined;
 }
 
+const REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+
 export async function startFakeApiServer(): Promise<FakeApiServer> {
   const server: Http2Server = createServer();
   const sessions = new Set<ServerHttp2Session>();
@@ -60,6 +71,7 @@ export async function startFakeApiServer(): Promise<FakeApiServer> {
   const requests: string[] = [];
   const failures: Failure[] = [];
   const losses: RegExp[] = [];
+  let allowsAccess: (spec: ReviewSpec) => boolean = () => true;
   let connections = 0;
 
   const store = createFakeStore((collection, type, object) => {
@@ -93,7 +105,8 @@ export async function startFakeApiServer(): Promise<FakeApiServer> {
 
   const answer = (method: string, route: Route, query: URLSearchParams, body: unknown): { status: number; body: unknown } => {
     const { collection, namespace = "", name, subresource } = route;
-    if (name === undefined) return method === "POST" ? { status: 201, body: store.create(collection, namespace, body) } : { status: 200, body: list(store, route, query) };
+    if (collection === REVIEWS) return { status: 201, body: { ...(body as object), status: { allowed: allowsAccess((body as { spec: ReviewSpec }).spec) } } };
+    if (name === undefined) return method === "POST" ? { status: 201, body: store.create(collection, namespace, body, query.get("dryRun") === "All") } : { status: 200, body: list(store, route, query) };
     const key = { collection, namespace, name };
     switch (method) {
       case "GET":
@@ -149,6 +162,9 @@ export async function startFakeApiServer(): Promise<FakeApiServer> {
     store, requests,
     failNext: (match, status, { count = 1, headers = {} } = {}) => void failures.push({ match, status, headers, left: count }),
     loseNextAnswer: (match) => void losses.push(match),
+    reviewAccess: (allows) => {
+      allowsAccess = allows;
+    },
     watches: () => watches.size,
     cutWatches: (how = "clean") => {
       for (const { stream } of watches) {

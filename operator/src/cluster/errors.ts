@@ -40,6 +40,14 @@ export class NameConflictError extends Error {
   }
 }
 
+/** A person may not do what an object asks us to do for them. */
+export class AccessDeniedError extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = "AccessDeniedError";
+  }
+}
+
 export function isStatus(error: unknown, status: number): error is ApiError {
   return error instanceof ApiError && error.status === status;
 }
@@ -47,6 +55,7 @@ export function isStatus(error: unknown, status: number): error is ApiError {
 /** What the kernel is to do about an error of this folder; undefined for all others. Pure. */
 export function classifyClusterError(error: unknown): Fault | undefined {
   if (error instanceof NameConflictError) return { kind: "name-conflict", message: error.message, retry: false, cause: error };
+  if (error instanceof AccessDeniedError) return { kind: "access-denied", message: error.message, retry: false, cause: error };
   if (error instanceof ConnectionError) return { kind: "unavailable", message: error.message, retry: true, cause: error };
   if (!(error instanceof ApiError)) return undefined;
   const [kind, retry] = verdictOf(error);

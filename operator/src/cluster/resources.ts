@@ -1,26 +1,18 @@
 import type { Agent } from "@paddock/api/agent";
 import type { Environment } from "@paddock/api/environment";
-import { API_VERSION, GROUP, KINDS, type KindName, VERSION } from "@paddock/api/group";
+import { GROUP, KINDS, type KindName, VERSION } from "@paddock/api/group";
 import { LABELS, MANAGED_BY } from "@paddock/api/names";
-import type { ObjectMeta, OwnerReference, Resource } from "@paddock/api/object";
+import type { ObjectMeta } from "@paddock/api/object";
+import type { Schedule } from "@paddock/api/schedule";
 import type { Session } from "@paddock/api/session";
 import type { Observed, Source } from "../kernel/kind.ts";
 import * as sources from "../sources.ts";
+import { isFinished, slimMeta, slimPod, slimPolicy, slimResource, slimSession } from "./slim.ts";
 
 /** An object as the API server sends it. */
 export interface RawObject {
-  readonly metadata: {
-    readonly name: string;
-    readonly namespace?: string;
-    readonly uid: string;
-    readonly resourceVersion: string;
-    readonly generation?: number;
-    readonly creationTimestamp: string;
-    readonly deletionTimestamp?: string;
-    readonly labels?: Readonly<Record<string, string>>;
-    readonly annotations?: Readonly<Record<string, string>>;
-    readonly ownerReferences?: readonly OwnerReference[];
-  };
+  /** Cluster-scoped objects have no namespace. */
+  readonly metadata: Omit<ObjectMeta, "namespace"> & Partial<Pick<ObjectMeta, "namespace">>;
   readonly spec?: unknown;
   readonly status?: unknown;
 }
@@ -39,6 +31,7 @@ export const ENDPOINTS = {
   Agent: ours("Agent"),
   Environment: ours("Environment"),
   Session: ours("Session"),
+  Schedule: ours("Schedule"),
   Pod: { base: "/api/v1", plural: "pods" },
   ServiceAccount: { base: "/api/v1", plural: "serviceaccounts" },
   ConfigMap: { base: "/api/v1", plural: "configmaps" },
@@ -72,48 +65,6 @@ export interface ObservedResource<T extends Observed> {
 
 const OURS = `${LABELS.managedBy}=${MANAGED_BY}`;
 
-/** What of `metadata` some decision reads: no managedFields, and of annotations only our own. Pure. */
-export function slimMeta({ metadata }: RawObject): ObjectMeta {
-  const { name, namespace = "", uid, resourceVersion, creationTimestamp } = metadata;
-  const annotations = Object.fromEntries(Object.entries(metadata.annotations ?? {}).filter(([key]) => key.startsWith(`${GROUP}/`)));
-  return {
-    name, namespace, uid, resourceVersion, creationTimestamp,
-    ...(metadata.generation === undefined ? {} : { generation: metadata.generation }),
-    ...(metadata.deletionTimestamp === undefined ? {} : { deletionTimestamp: metadata.deletionTimestamp }),
-    ...(metadata.labels === undefined ? {} : { labels: metadata.labels }),
-    ...(metadata.ownerReferences === undefined ? {} : { ownerReferences: metadata.ownerReferences }),
-    ...(Object.keys(annotations).length === 0 ? {} : { annotations }),
-  };
-}
-
-/** A resource of our own: spec and status are whole, their schema is ours and checked by the API server. */
-function slimResource(kind: KindName, raw: RawObject): Resource<unknown, unknown> {
-  return { apiVersion: API_VERSION, kind, metadata: slimMeta(raw), spec: raw.spec, ...(raw.status === undefined ? {} : { status: raw.status }) };
-}
-
-function slimPod(raw: RawObject): sources.PodView {
-  const spec = (raw.spec ?? {}) as sources.PodView["spec"];
-  const { phase, podIP, reason, message, conditions, containerStatuses } = (raw.status ?? {}) as sources.PodView["status"];
-  return {
-    metadata: slimMeta(raw),
-    spec: spec.nodeName === undefined ? {} : { nodeName: spec.nodeName },
-    status: {
-      ...(phase === undefined ? {} : { phase }),
-      ...(podIP === undefined ? {} : { podIP }),
-      ...(reason === undefined ? {} : { reason }),
-      ...(message === undefined ? {} : { message }),
-      ...(conditions === undefined ? {} : { conditions: conditions.map(slimCondition) }),
-      ...(containerStatuses === undefined ? {} : { containerStatuses: containerStatuses.map(({ name, state }) => ({ name, ...(state === undefined ? {} : { state }) })) }),
-    },
-  };
-}
-
-type PodCondition = NonNullable<sources.PodView["status"]["conditions"]>[number];
-
-function slimCondition({ type, status, reason, message }: PodCondition): PodCondition {
-  return { type, status, ...(reason === undefined ? {} : { reason }), ...(message === undefined ? {} : { message }) };
-}
-
 const byNamespace = { [sources.BY_NAMESPACE]: ({ metadata }: Observed) => metadata.namespace };
 
 export const AGENTS: ObservedResource<Agent> = { source: sources.agents, endpoint: ENDPOINTS.Agent, slim: (raw) => slimResource("Agent", raw) as Agent, indexes: {} };
@@ -125,13 +76,21 @@ export const ENVIRONMENTS: ObservedResource<Environment> = {
   indexes: byNamespace,
 };
 
+export const SCHEDULES: ObservedResource<Schedule> = {
+  source: sources.schedules,
+  endpoint: ENDPOINTS.Schedule,
+  slim: (raw) => slimResource("Schedule", raw) as Schedule,
+  indexes: byNamespace,
+};
+
 export const SESSIONS: ObservedResource<Session> = {
   source: sources.sessions,
   endpoint: ENDPOINTS.Session,
-  slim: (raw) => slimResource("Session", raw) as Session,
+  slim: (raw) => slimSession(slimResource("Session", raw) as Session),
   indexes: {
-    [sources.BY_AGENT]: ({ metadata, spec }) => `${metadata.namespace}/${spec.agentRef.name}`,
-    [sources.BY_ENVIRONMENT]: ({ metadata, spec }) => `${metadata.namespace}/${spec.environmentRef.name}`,
+    [sources.BY_AGENT]: (session) => (isFinished(session) ? undefined : `${session.metadata.namespace}/${session.spec.agentRef.name}`),
+    [sources.BY_ENVIRONMENT_LIVE]: (session) => (isFinished(session) ? undefined : `${session.metadata.namespace}/${session.spec.environmentRef.name}`),
+    [sources.BY_SCHEDULE]: ({ metadata }) => metadata.ownerReferences?.find(({ kind, controller }) => kind === "Schedule" && controller === true)?.uid,
   },
 };
 
@@ -146,8 +105,7 @@ export const PODS: ObservedResource<sources.PodView> = {
 export const NETWORK_POLICIES: ObservedResource<sources.PolicyView> = {
   source: sources.networkPolicies,
   endpoint: ENDPOINTS.NetworkPolicy,
-  labelSelector: OURS,
-  slim: (raw) => ({ metadata: slimMeta(raw), spec: (raw.spec ?? {}) as sources.PolicyView["spec"] }),
+  slim: slimPolicy,
   indexes: byNamespace,
 };
 

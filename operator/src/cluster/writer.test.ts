@@ -4,7 +4,8 @@ import { type ApiTarget, statusCases, writerCases } from "../../../test/conforma
 import { startFakeApiServer } from "../../../test/fakes/apiserver.ts";
 import { ApiError, classifyClusterError } from "./errors.ts";
 import { createApiClient } from "./http.ts";
-import { createClusterWriter, readConfigValue, readNamespaceUid, readObject } from "./writer.ts";
+import { readConfigValue, readNamespaceUid, readObject } from "./reads.ts";
+import { createClusterWriter } from "./writer.ts";
 
 async function open(t: TestContext) {
   const server = await startFakeApiServer();
@@ -103,4 +104,39 @@ test("live reads: namespaces by UID, one value of a ConfigMap, undefined when mi
   assert.equal(await readConfigValue(client, { namespace: "team", name: "none" }, "ca.crt"), undefined);
   const { metadata } = server.store.create("/api/v1/namespaces", "", { metadata: { name: "team" } });
   assert.equal(await readNamespaceUid(client, "team"), metadata.uid);
+});
+
+test("a create with an access check is refused with a sentence that says what to ask for", async (t) => {
+  const { server, client } = await open(t);
+  const access = { user: "alice", groups: ["dev"], namespace: "team", verb: "use", group: "paddock.dev", resource: "environments", name: "standard" };
+  const writer = createClusterWriter(client, new Map());
+  server.reviewAccess(({ user, groups = [] }) => user === "alice" && groups.includes("ops"));
+  const error = await writer.act({ verb: "create", object: ACCOUNT, access }).catch((thrown: unknown) => thrown);
+  const fault = classifyClusterError(error);
+  assert.deepEqual([fault?.kind, fault?.retry], ["access-denied", false]);
+  assert.match(fault?.message ?? "", /User alice may not use environments\.paddock\.dev standard in namespace team.*kubectl auth can-i use environments\.paddock\.dev\/standard -n team/);
+  assert.equal(server.store.list("/api/v1/serviceaccounts").length, 0);
+  await writer.act({ verb: "create", object: ACCOUNT, access: { ...access, groups: ["ops"] } });
+  assert.equal(server.store.list("/api/v1/serviceaccounts").length, 1);
+});
+
+test("the status of a finished Session, of which the cache holds only a part, is never written", async (t) => {
+  const { server, client } = await open(t);
+  const condition = { type: "Finished", status: "True", reason: "Completed", message: "", lastTransitionTime: "" } as const;
+  const metadata = { name: "s", namespace: "team", uid: "u", resourceVersion: "1", creationTimestamp: "" };
+  const self = { apiVersion: "paddock.dev/v1alpha1", kind: "Session", metadata, status: { conditions: [condition] } };
+  await assert.rejects(createClusterWriter(client, new Map()).status(self, {}), TypeError);
+  assert.deepEqual(server.requests, []);
+});
+
+test("a preflight makes nothing, is refused as a create is, and a taken name is no refusal", async (t) => {
+  const { server, client } = await open(t);
+  const writer = createClusterWriter(client, new Map());
+  assert.equal(await writer.act({ verb: "preflight", object: ACCOUNT }), undefined);
+  assert.equal(server.store.list("/api/v1/serviceaccounts").length, 0);
+  await writer.act({ verb: "create", object: ACCOUNT });
+  await writer.act({ verb: "preflight", object: ACCOUNT });
+  server.failNext(/POST/, 403);
+  const error = await writer.act({ verb: "preflight", object: ACCOUNT }).catch((thrown: unknown) => thrown);
+  assert.equal(classifyClusterError(error)?.kind, "forbidden");
 });

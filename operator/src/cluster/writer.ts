@@ -1,13 +1,22 @@
 import { LABELS, MANAGED_BY } from "@paddock/api/names";
 import type { BaseStatus, OwnerReference } from "@paddock/api/object";
 import type { Receipt } from "../kernel/expectations.ts";
-import type { Action, Key, Manifest, Self } from "../kernel/kind.ts";
+import type { Action, Manifest, Self } from "../kernel/kind.ts";
+import { requireAccess } from "./access.ts";
 import { ApiError, NameConflictError, isStatus } from "./errors.ts";
 import type { ApiClient } from "./http.ts";
+import { readObject } from "./reads.ts";
 import { type RawObject, collectionPath, endpointOf, objectPath } from "./resources.ts";
+import { isFinished } from "./slim.ts";
 
 /** The actions that go to the API server. */
-export type ClusterAction = Extract<Action, { verb: "create" | "apply" | "delete" }>;
+export type ClusterAction = Extract<Action, { verb: "create" | "preflight" | "apply" | "delete" }>;
+
+/** True for what this writer carries out; all else goes to the gateway. */
+export function isClusterAction(action: Action): action is ClusterAction {
+  return action.verb === "create" || action.verb === "preflight" || action.verb === "apply" || action.verb === "delete";
+}
+
 
 /** Everything Paddock writes to Kubernetes. Errors are this folder's (errors.ts). A receipt is answered for what a cache will show. */
 export interface ClusterWriter {
@@ -31,7 +40,8 @@ export function createClusterWriter(client: ApiClient, caches: ReadonlyMap<strin
     return { reached: () => cache.hasReached(namespace, version) };
   };
 
-  const create = async (object: Manifest): Promise<Receipt | undefined> => {
+  const create = async ({ object, access }: Extract<Action, { verb: "create" }>): Promise<Receipt | undefined> => {
+    if (access !== undefined) await requireAccess(client, access);
     const endpoint = endpointOf(object.kind);
     const { namespace } = object.metadata;
     const path = `${collectionPath(endpoint, namespace)}?fieldManager=${FIELD_MANAGER}`;
@@ -45,6 +55,18 @@ export function createClusterWriter(client: ApiClient, caches: ReadonlyMap<strin
       requireOurs(object, existing);
       return receiptOf(endpoint.plural, namespace, existing);
     }
+  };
+
+  const preflight = async (object: Manifest): Promise<undefined> => {
+    const { base, plural } = endpointOf(object.kind);
+    const path = `${collectionPath({ base, plural }, object.metadata.namespace)}?fieldManager=${FIELD_MANAGER}&dryRun=All`;
+    try {
+      await client.request({ verb: "create", resource: plural, method: "POST", path, body: object });
+    } catch (error) {
+      // Whether the name is taken is looked at after admission, and admission is what was asked.
+      if (!(error instanceof ApiError && error.reason === "AlreadyExists")) throw error;
+    }
+    return undefined;
   };
 
   const live = (object: Manifest): Promise<RawObject | undefined> => readObject(client, object.kind, object.metadata);
@@ -66,7 +88,9 @@ export function createClusterWriter(client: ApiClient, caches: ReadonlyMap<strin
 
   const remove = async ({ resource, key, uid }: Extract<Action, { verb: "delete" }>): Promise<Receipt | undefined> => {
     const endpoint = endpointOf(resource);
-    const body = { apiVersion: "v1", kind: "DeleteOptions", preconditions: { uid } };
+    // A Session's pods, should any be left, are the garbage collector's.
+    const policy = resource === "Session" ? { propagationPolicy: "Background" } : {};
+    const body = { apiVersion: "v1", kind: "DeleteOptions", preconditions: { uid }, ...policy };
     try {
       const path = objectPath(endpoint, key.namespace, key.name);
       return receiptOf(endpoint.plural, key.namespace, await client.request({ verb: "delete", resource: endpoint.plural, method: "DELETE", path, body }));
@@ -81,7 +105,9 @@ export function createClusterWriter(client: ApiClient, caches: ReadonlyMap<strin
     act: (action) => {
       switch (action.verb) {
         case "create":
-          return create(action.object);
+          return create(action);
+        case "preflight":
+          return preflight(action.object);
         case "apply":
           return apply(action.object);
         case "delete":
@@ -92,7 +118,9 @@ export function createClusterWriter(client: ApiClient, caches: ReadonlyMap<strin
      * PUT of the whole status: what is no longer said disappears, which a merge patch needs nulls for. UID and resource version are
      * those the decision was made on, so a status decided on an older object is refused as a conflict and decided again.
      */
-    status: async ({ apiVersion, kind, metadata }, status) => {
+    status: async (self, status) => {
+      const { apiVersion, kind, metadata } = self;
+      if (kind === "Session" && isFinished(self)) throw new TypeError(`the cache keeps only a part of the status of the finished Session ${metadata.namespace}/${metadata.name}: it cannot be written`);
       const endpoint = endpointOf(kind);
       const { namespace, name, uid, resourceVersion } = metadata;
       const path = `${objectPath(endpoint, namespace, name)}/status?fieldManager=${FIELD_MANAGER}`;
@@ -106,30 +134,6 @@ export function createClusterWriter(client: ApiClient, caches: ReadonlyMap<strin
       }
     },
   };
-}
-
-/** A live read. undefined when there is none of that name. */
-export async function readObject(client: ApiClient, kind: string, { namespace, name }: Key): Promise<RawObject | undefined> {
-  const endpoint = endpointOf(kind);
-  try {
-    return (await client.request({ verb: "get", resource: endpoint.plural, method: "GET", path: objectPath(endpoint, namespace, name) })) as RawObject;
-  } catch (error) {
-    if (isStatus(error, 404)) return undefined;
-    throw error;
-  }
-}
-
-/** The UID of a namespace as it is now. Throws ApiError 404 when it is gone. */
-export async function readNamespaceUid(client: ApiClient, namespace: string): Promise<string> {
-  const path = `/api/v1/namespaces/${encodeURIComponent(namespace)}`;
-  const object = (await client.request({ verb: "get", resource: "namespaces", method: "GET", path })) as RawObject;
-  return object.metadata.uid;
-}
-
-/** One value of a ConfigMap; undefined when map or key is missing. */
-export async function readConfigValue(client: ApiClient, key: Key, member: string): Promise<string | undefined> {
-  const map = (await readObject(client, "ConfigMap", key)) as { readonly data?: Readonly<Record<string, string>> } | undefined;
-  return map?.data?.[member];
 }
 
 function requireOurs(wanted: Manifest, existing: RawObject): void {
