@@ -123,3 +123,32 @@ test("what changes while the list is told is told after it, once", async (contex
   await watched;
   assert.deepEqual(order, ["a3", "b3", "a4", "synced"]);
 });
+
+test("a watcher that begins is not told of acknowledged records as gone, on later pages neither", async (context) => {
+  const { store, writer } = await open(context);
+  const finished = event("run.finished", { outcome: "Cancelled", text: "", reason: "", through: 3 });
+  // More than a page, and the acknowledged one has the newest version.
+  for (let count = 0; count < 200; count += 1) await writer.create({ bundle: buildTestBundle(`more-${count}`), namespaceUid: "n1", prompt: "Hello" });
+  const ended = await writer.appendByOperator("a", [event("session.cancelled", { reason: "" }), finished]);
+  assert.equal(ended?.kind, "stored");
+  assert.equal(await store.acknowledge("a"), "acknowledged");
+  const beginning = watch(store, 0);
+  const synced = await beginning.until(({ kind }) => kind === "synced");
+  await beginning.stop();
+  assert.deepEqual([beginning.told.filter(({ kind }) => kind === "gone"), beginning.told.length], [[], 202]);
+  const resuming = watch(store, synced.version);
+  await resuming.until(({ kind }) => kind === "synced");
+  await resuming.stop();
+  assert.deepEqual(resuming.told.map(({ kind }) => kind), ["gone", "synced"]);
+});
+
+test("a list of large bundles is told whole, page by page", async (context) => {
+  const { store, writer } = await open(context);
+  const files = [{ path: "f", content: "x".repeat(524_288) }];
+  for (let count = 0; count < 20; count += 1) await writer.create({ bundle: buildTestBundle(`large-${count}`, { files }), namespaceUid: "n1", prompt: "Hello" });
+  assert.equal((await store.recordsAfter({ after: 0, limit: 100, acknowledged: false })).length, 10);
+  const watching = watch(store, 0);
+  await watching.until(({ kind }) => kind === "synced");
+  await watching.stop();
+  assert.equal(watching.told.length, 23);
+});

@@ -112,7 +112,8 @@ function newsOf(record: StoredRecord, version: number): RecordNews {
 async function tellList({ store, after, signal, write }: Watching, ledger: Ledger): Promise<void> {
   let position = after;
   while (!signal.aborted) {
-    const page = await store.recordsAfter(position, PAGE_RECORDS);
+    // Who begins has never heard of the acknowledged ones, on whatever page they would be.
+    const page = await store.recordsAfter({ after: position, limit: PAGE_RECORDS, acknowledged: after > 0 });
     for (const record of page) {
       if (signal.aborted) return;
       ledger.told(record);

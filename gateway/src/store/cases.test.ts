@@ -7,7 +7,7 @@ import { foldEvent, hashOf } from "@paddock/api/log/fold";
 import { EMPTY_STATE } from "@paddock/api/log/state";
 import type { SessionState } from "@paddock/api/log/state";
 import { boundEvents, buildTestBundle, event, runFinishedEvent, startedEvent } from "../../../test/fakes/session.ts";
-import type { NewRecord, Store, Write } from "./store.ts";
+import type { NewRecord, RecordQuery, Store, Write } from "./store.ts";
 
 // What every store must do, run against each implementation.
 
@@ -165,10 +165,11 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
       assert.equal(await store.acknowledge("b"), "unfinished");
       assert.equal(await store.acknowledge("a"), "acknowledged");
       assert.equal(await store.acknowledge("a"), "acknowledged");
-      const listed = async (version: number): Promise<string[]> => (await store.recordsAfter(version, 10)).map(({ uid }) => uid);
-      assert.deepEqual(await listed(0), ["b", "c"]);
-      assert.deepEqual(await listed(2), ["c", "a"]);
-      assert.deepEqual((await store.recordsAfter(0, 1)).map(({ uid }) => uid), ["b"]);
+      const listed = async (query: RecordQuery): Promise<string[]> => (await store.recordsAfter(query)).map(({ uid }) => uid);
+      assert.deepEqual(await listed({ after: 0, limit: 10, acknowledged: false }), ["b", "c"]);
+      assert.deepEqual(await listed({ after: 2, limit: 10, acknowledged: false }), ["c"]);
+      assert.deepEqual(await listed({ after: 2, limit: 10, acknowledged: true }), ["c", "a"]);
+      assert.deepEqual(await listed({ after: 0, limit: 1, acknowledged: true }), ["b"]);
       assert.equal((await store.events("a", { after: 0, limit: 10 })).length, 3);
     });
 

@@ -8,13 +8,13 @@ import { canonicalJson } from "@paddock/api/log/canonical";
 import type { LogEvent } from "@paddock/api/log/events";
 import type { SessionState } from "@paddock/api/log/state";
 import { SCHEMA, SCHEMA_VERSION } from "./schema.ts";
-import type { Decided, EventQuery, NewRecord, Registration, Store, StoredBatch, StoredRecord, Write } from "./store.ts";
+import type { Decided, EventQuery, NewRecord, RecordQuery, Registration, Store, StoredBatch, StoredRecord, Write } from "./store.ts";
 
 type Row = Record<string, SQLOutputValue>;
 
 const PAGE_BYTES = 4 * 1024 * 1024;
-/** Bundles are immutable and the largest part of a record: the newest used stay parsed. */
-const CACHED_BUNDLES = 256;
+/** Bundles are immutable and the largest part of a record: the newest used stay parsed, this much of their text in all. */
+const CACHED_BUNDLE_CHARS = 32 * 1024 * 1024;
 const COLUMNS = `uid, namespace, name, namespace_uid, bundle_digest, bind_key, state, batch, runner_pod, runner_connected, runner_since, acknowledged, version`;
 
 /**
@@ -69,7 +69,7 @@ function storeOver(db: DatabaseSync, incarnation: string): Store {
       }),
     record: async (uid) => rows.record(uid),
     recordNamed: async (namespace, name, uid) => rows.named(namespace, name, uid),
-    recordsAfter: async (version, limit) => rows.after(version, limit),
+    recordsAfter: async (query) => rows.after(query),
     version: async () => newestVersion(db),
     events: async (uid, query) => readEvents(db, uid, query),
     register: async (registration, at) =>
@@ -226,20 +226,12 @@ interface RowReader {
   /** Throws when there is none. */
   required(uid: string): StoredRecord;
   named(namespace: string, name: string, uid: string | undefined): StoredRecord | undefined;
-  after(version: number, limit: number): StoredRecord[];
+  after(query: RecordQuery): StoredRecord[];
 }
 
 function rowReader(db: DatabaseSync): RowReader {
-  const bundles = new Map<string, Bundle>();
-  const bundleOf = (uid: string): Bundle => {
-    const bundle = bundles.get(uid) ?? (JSON.parse(text(one(db, "SELECT bundle FROM records WHERE uid = ?", [uid]), "bundle")) as Bundle);
-    bundles.delete(uid);
-    bundles.set(uid, bundle);
-    const [oldest] = bundles.keys();
-    if (bundles.size > CACHED_BUNDLES && oldest !== undefined) bundles.delete(oldest);
-    return bundle;
-  };
-  const toRecord = (row: Row): StoredRecord => recordOf(row, bundleOf(text(row, "uid")));
+  const bundles = bundleCache(db);
+  const toRecord = (row: Row): StoredRecord => recordOf(row, bundles(text(row, "uid")).bundle);
   const record = (uid: string): StoredRecord | undefined => {
     const row = one(db, `SELECT ${COLUMNS} FROM records WHERE uid = ?`, [uid]);
     return row === undefined ? undefined : toRecord(row);
@@ -258,10 +250,40 @@ function rowReader(db: DatabaseSync): RowReader {
       const row = one(db, sql, [namespace, name, uid ?? null]);
       return row === undefined ? undefined : toRecord(row);
     },
-    after: (version, limit) => {
-      const live = version === 0 ? "AND acknowledged = 0" : "";
-      return all(db, `SELECT ${COLUMNS} FROM records WHERE version > ? ${live} ORDER BY version LIMIT ?`, [version, limit]).map(toRecord);
+    after: ({ after, limit, acknowledged }) => {
+      const live = acknowledged ? "" : "AND acknowledged = 0";
+      const found: StoredRecord[] = [];
+      let chars = 0;
+      for (const row of db.prepare(`SELECT ${COLUMNS} FROM records WHERE version > ? ${live} ORDER BY version LIMIT ?`).iterate(after, limit)) {
+        const { bundle, chars: more } = bundles(text(row, "uid"));
+        found.push(recordOf(row, bundle));
+        chars += more;
+        if (chars > PAGE_BYTES) break;
+      }
+      return found;
     },
+  };
+}
+
+/** Bundles by uid, with the length of their text. */
+function bundleCache(db: DatabaseSync): (uid: string) => { readonly bundle: Bundle; readonly chars: number } {
+  const kept = new Map<string, { readonly bundle: Bundle; readonly chars: number }>();
+  let total = 0;
+  const read = (uid: string): { readonly bundle: Bundle; readonly chars: number } => {
+    const json = text(one(db, "SELECT bundle FROM records WHERE uid = ?", [uid]), "bundle");
+    total += json.length;
+    return { bundle: JSON.parse(json) as Bundle, chars: json.length };
+  };
+  return (uid) => {
+    const entry = kept.get(uid) ?? read(uid);
+    kept.delete(uid);
+    kept.set(uid, entry);
+    for (const [oldest, { chars }] of kept) {
+      if (total <= CACHED_BUNDLE_CHARS || oldest === uid) break;
+      kept.delete(oldest);
+      total -= chars;
+    }
+    return entry;
   };
 }
 

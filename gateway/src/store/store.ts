@@ -55,6 +55,14 @@ export interface EventQuery {
   readonly types?: readonly EventType[];
 }
 
+export interface RecordQuery {
+  /** Records changed after this version; 0 for all. */
+  readonly after: number;
+  readonly limit: number;
+  /** Whether records that the operator acknowledged are among them. */
+  readonly acknowledged: boolean;
+}
+
 export type Registration = PodRegistration & { readonly podUid: string };
 
 /**
@@ -75,8 +83,8 @@ export interface Store {
    * namespace's name: a namespace that was made anew reads nothing of the older one.
    */
   recordNamed(namespace: string, name: string, uid?: string): Promise<StoredRecord | undefined>;
-  /** Records changed after `version`, in commit order, acknowledged ones only when version is above 0. */
-  recordsAfter(version: number, limit: number): Promise<readonly StoredRecord[]>;
+  /** Records in commit order, at most `limit` and about 4 MiB of bundles, at least one if there is one. */
+  recordsAfter(query: RecordQuery): Promise<readonly StoredRecord[]>;
   /** The largest version; 0 for an empty store. */
   version(): Promise<number>;
   /** Events in order, at most `limit` and about 4 MiB of them, at least one if there is one. */
