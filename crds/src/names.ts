@@ -53,6 +53,11 @@ export function modelCredential(model: string): string {
   return `model-${model}`;
 }
 
+/** Subject of the problem CredentialMissing that a runner reports, and by which an Environment finds its Secret again. */
+export function credentialSubject({ name, key }: { readonly name: string; readonly key: string }): string {
+  return `secret ${name}, key ${key}`;
+}
+
 /**
  * A name or label value of at most `max` characters: unchanged when it fits, else its start and a hash of the whole,
  * so that different long names stay different. Pure.

@@ -3,7 +3,7 @@ import type { Environment } from "@paddock/api/environment";
 import type { Schedule } from "@paddock/api/schedule";
 import type { Session } from "@paddock/api/session";
 import type { RecordView } from "@paddock/api/wire/records";
-import type { Observed, Source } from "./kernel/kind.ts";
+import type { Key, Observed, Source } from "./kernel/kind.ts";
 
 // What the operator observes. A pod, policy or service account is cached as the slim part that some decision reads.
 
@@ -41,7 +41,7 @@ export const environments: Source<Environment> = { name: "environments" };
 export const sessions: Source<Session> = { name: "sessions" };
 /** Index `namespace`. */
 export const schedules: Source<Schedule> = { name: "schedules" };
-/** Pods with our managed-by label. Index `session-uid`: the label paddock.dev/session-uid. */
+/** Pods with our managed-by label. Indexes `session-uid` (the label paddock.dev/session-uid) and `added-labels`. */
 export const pods: Source<PodView> = { name: "pods" };
 /** All network policies, foreign ones too. Index `namespace`. */
 export const networkPolicies: Source<PolicyView> = { name: "networkpolicies" };
@@ -49,6 +49,16 @@ export const networkPolicies: Source<PolicyView> = { name: "networkpolicies" };
 export const serviceAccounts: Source<Observed> = { name: "serviceaccounts" };
 /** The gateway's records: key is namespace/name of the Session, but look them up by index `uid`. Index `namespace/name` too. */
 export const records: Source<RecordView> = { name: "records" };
+
+/** Whether the release's admission policies stand, are bound and type-check: one value, under ADMISSION_KEY. Required: no pass begins before the first look. */
+export const admission: Source<AdmissionView> = { name: "admission" };
+export const ADMISSION_KEY: Key = { namespace: "", name: "admission" };
+
+export interface AdmissionView {
+  readonly trusted: boolean;
+  /** What is wrong and how it is put right, as sentences, the gravest first; [] while trusted. */
+  readonly problems: readonly string[];
+}
 
 export const BY_SESSION_UID = "session-uid";
 export const BY_UID = "uid";
@@ -58,3 +68,7 @@ export const BY_AGENT = "agent";
 export const BY_ENVIRONMENT_LIVE = "environment-live";
 /** Sessions, finished ones too, by the UID of the Schedule that controls them. */
 export const BY_SCHEDULE = "schedule";
+/** Pods with labels beyond those that Paddock gives them, by `<namespace>/<label paddock.dev/environment>`. */
+export const BY_ADDED_LABELS = "added-labels";
+/** Records of sessions whose runner waits for a Secret, by the UID of their Environment. */
+export const BY_MISSING_CREDENTIAL = "missing-credential";

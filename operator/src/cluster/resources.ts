@@ -99,8 +99,16 @@ export const PODS: ObservedResource<sources.PodView> = {
   endpoint: ENDPOINTS.Pod,
   labelSelector: OURS,
   slim: slimPod,
-  indexes: { [sources.BY_SESSION_UID]: ({ metadata }) => metadata.labels?.[LABELS.sessionUid] },
+  indexes: {
+    [sources.BY_SESSION_UID]: ({ metadata }) => metadata.labels?.[LABELS.sessionUid],
+    [sources.BY_ADDED_LABELS]: ({ metadata }) => (hasAddedLabels(metadata) ? `${metadata.namespace}/${metadata.labels?.[LABELS.environment] ?? ""}` : undefined),
+  },
 };
+
+/** Labels that somebody else put on a pod of ours, e.g. a mutating webhook. */
+export function hasAddedLabels({ labels = {} }: ObjectMeta): boolean {
+  return Object.keys(labels).some((key) => key !== LABELS.managedBy && !key.startsWith(`${GROUP}/`));
+}
 
 export const NETWORK_POLICIES: ObservedResource<sources.PolicyView> = {
   source: sources.networkPolicies,

@@ -5,7 +5,7 @@ import { type Store, createStore } from "../cluster/store.ts";
 import { STREAM_BACKOFF, backoffMs } from "../kernel/backoff.ts";
 import type { Key } from "../kernel/kind.ts";
 import type { Feed } from "../kernel/manager.ts";
-import { BY_UID } from "../sources.ts";
+import { BY_MISSING_CREDENTIAL, BY_UID } from "../sources.ts";
 import type { GatewayClient } from "./client.ts";
 import { createSpecPool } from "./spec-pool.ts";
 import { type ServerEvent, createEventParser } from "./sse.ts";
@@ -34,7 +34,11 @@ export interface RecordStreamOptions {
 export function createRecordStream({ client, onRestart = () => undefined, onTrouble = () => undefined, silenceMs = 60_000 }: RecordStreamOptions): RecordStream {
   const store = createStore<RecordView>({
     keyOf: ({ namespace, uid }) => ({ namespace, name: uid }),
-    indexes: { [BY_UID]: ({ uid }) => uid, [BY_KEY]: ({ namespace, name }) => `${namespace}/${name}` },
+    indexes: {
+      [BY_UID]: ({ uid }) => uid,
+      [BY_KEY]: ({ namespace, name }) => `${namespace}/${name}`,
+      [BY_MISSING_CREDENTIAL]: ({ activity, problem, bundle }) => (activity.kind !== "Finished" && problem?.problem === "CredentialMissing" ? bundle.environment.uid : undefined),
+    },
   });
   const take = createTaker(store);
   const stopping = new AbortController();

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import type { ModelEndpoint } from "@paddock/api/environment";
-import { modelCredential } from "@paddock/api/names";
+import { credentialSubject, modelCredential } from "@paddock/api/names";
 import type { Redactor } from "../redaction.ts";
 
 /** What is known of an endpoint's API key; `missing` carries what to make for it to appear. */
@@ -29,7 +29,7 @@ export async function readCredential({ name, apiKey }: ModelEndpoint, { credenti
     return { kind: "key", value };
   }
   const { name: secret, key } = apiKey.secretKeyRef;
-  const subject = `secret ${secret}, key ${key}`;
+  const subject = credentialSubject(apiKey.secretKeyRef);
   const message = `The API key of model ${name} is not there: create the Secret ${secret} with a non-empty key ${key} in the session's namespace. The session goes on by itself, within two minutes of that.`;
   return { kind: "missing", subject, message };
 }
