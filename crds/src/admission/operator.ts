@@ -1,0 +1,132 @@
+import { GROUP } from "../group.ts";
+import { ANNOTATIONS, GATEWAY_AUDIENCE, LABELS, MANAGED_BY, POD_SERVICE_ACCOUNT } from "../names.ts";
+import { celString } from "../text.ts";
+import { isOperator } from "./cel.ts";
+import { type Check, type NamedExpression, type Release, type ValidatingDefinition, ours } from "./policy.ts";
+import { RUNNER_NAME, SANDBOX_NAME } from "./runner-access.ts";
+
+// The operator's own account: whoever has its token can make what sessions need and nothing else. A refusal here is a fault of ours, of
+// a webhook that changes pods, or of somebody who uses the account; each message names the rule.
+
+const theOperator = (release: Release): NamedExpression => ({ name: "the-operator", expression: isOperator(release) });
+
+const inWatchedNamespace = (release: Release): Check => ({
+  expression: `size(${release.watchedCel}) == 0 || request.namespace in ${release.watchedCel}`,
+  message: "the operator writes only in the namespaces of watchNamespaces",
+});
+
+const LABEL = celString(LABELS.component);
+const MANAGED = celString(LABELS.managedBy);
+
+/** `all` containers hold: a pod of ours has exactly one. */
+const containers = (condition: string): string => `object.spec.containers.all(container, ${condition})`;
+const volumes = (condition: string): string => `!has(object.spec.volumes) || object.spec.volumes.all(volume, ${condition})`;
+const security = "container.securityContext";
+const emptyOrFalse = (path: string): string => `(!has(${path}) || !${path})`;
+
+/** The shapes of runner and sandbox pods, as docs on isolation describe them. */
+const POD_CHECKS: readonly Check[] = [
+  rule("labels", `has(object.metadata.labels) && ${MANAGED} in object.metadata.labels && object.metadata.labels[${MANAGED}] == ${celString(MANAGED_BY)} && variables.component in ['runner', 'sandbox']`, "carry the labels of a runner or sandbox"),
+  rule("name", `request.name == '' || (variables.component == 'runner' ? request.name.matches(${celString(RUNNER_NAME)}) : request.name.matches(${celString(SANDBOX_NAME)}))`, "have a name that ends in -r or -s and a number"),
+  rule(
+    "owner",
+    `has(object.metadata.ownerReferences) && size(object.metadata.ownerReferences) == 1 && object.metadata.ownerReferences.all(owner, owner.apiVersion.startsWith('${GROUP}/') && owner.kind in ['Session', 'Environment'] && has(owner.controller) && owner.controller)`,
+    "be owned by one Session or Environment as its controller",
+  ),
+  rule(
+    "account",
+    `has(object.spec.serviceAccountName) && object.spec.serviceAccountName == ${celString(POD_SERVICE_ACCOUNT)} && has(object.spec.automountServiceAccountToken) && !object.spec.automountServiceAccountToken`,
+    `run as service account ${POD_SERVICE_ACCOUNT} without its token`,
+  ),
+  rule(
+    "host",
+    `${["hostNetwork", "hostPID", "hostIPC", "shareProcessNamespace"].map((field) => emptyOrFalse(`object.spec.${field}`)).join(" && ")} && !has(object.spec.hostAliases) && ${containers("!has(container.ports) || container.ports.all(port, !has(port.hostPort) || port.hostPort == 0)")}`,
+    "share nothing with its node",
+  ),
+  rule("containers", "size(object.spec.containers) == 1 && !has(object.spec.initContainers) && !has(object.spec.ephemeralContainers)", "have one container: a webhook that injects others has to leave Paddock's pods out"),
+  rule(
+    "user",
+    `has(object.spec.securityContext) && has(object.spec.securityContext.runAsNonRoot) && object.spec.securityContext.runAsNonRoot && has(object.spec.securityContext.seccompProfile) && object.spec.securityContext.seccompProfile.type == 'RuntimeDefault' && ${containers(`has(${security}) && (!has(${security}.runAsUser) || ${security}.runAsUser > 0) && (!has(${security}.runAsNonRoot) || ${security}.runAsNonRoot) && !has(${security}.seccompProfile)`)}`,
+    "run as a user other than root with the runtime's seccomp profile",
+  ),
+  rule(
+    "privileges",
+    containers(
+      `has(${security}) && ${emptyOrFalse(`${security}.privileged`)} && has(${security}.allowPrivilegeEscalation) && !${security}.allowPrivilegeEscalation && has(${security}.readOnlyRootFilesystem) && ${security}.readOnlyRootFilesystem && has(${security}.capabilities) && has(${security}.capabilities.drop) && 'ALL' in ${security}.capabilities.drop && !has(${security}.capabilities.add)`,
+    ),
+    "drop every privilege",
+  ),
+  rule(
+    "env",
+    containers("!has(container.envFrom) && (!has(container.env) || container.env.all(variable, !has(variable.valueFrom) || has(variable.valueFrom.fieldRef)))"),
+    "take no Secret or ConfigMap into its environment",
+  ),
+  rule("volumes", volumes("has(volume.emptyDir) || (variables.component == 'runner' && (has(volume.secret) || has(volume.projected)))"), "mount only emptyDir, and a runner also Secrets and its token"),
+  rule(
+    "token",
+    volumes(`!has(volume.projected) || volume.projected.sources.all(source, has(source.serviceAccountToken) && has(source.serviceAccountToken.audience) && source.serviceAccountToken.audience == ${celString(GATEWAY_AUDIENCE)})`),
+    `have tokens for the audience ${GATEWAY_AUDIENCE} only`,
+  ),
+  rule("restart", "object.spec.restartPolicy == 'Never' && has(object.spec.activeDeadlineSeconds)", "run once, with a deadline"),
+];
+
+function rule(name: string, expression: string, must: string): Check {
+  return { expression, message: `a pod of the operator must ${must} (rule ${name})` };
+}
+
+export function operatorPods(release: Release): ValidatingDefinition {
+  return {
+    name: "operator-pods",
+    everywhere: true,
+    rules: [{ group: "", version: "v1", operations: ["CREATE", "UPDATE"], resources: ["pods"] }],
+    conditions: [theOperator(release)],
+    variables: [{ name: "component", expression: `has(object.metadata.labels) && ${LABEL} in object.metadata.labels ? object.metadata.labels[${LABEL}] : ''` }],
+    checks: [inWatchedNamespace(release), ...POD_CHECKS],
+  };
+}
+
+/** Sessions only for Schedules, in the name of who is to answer for them. */
+export function operatorSessions(release: Release): ValidatingDefinition {
+  const createdBy = celString(ANNOTATIONS.createdBy);
+  return {
+    name: "operator-sessions",
+    everywhere: true,
+    rules: [ours(["CREATE", "UPDATE"], ["sessions"])],
+    conditions: [theOperator(release)],
+    checks: [
+      inWatchedNamespace(release),
+      {
+        expression: `has(object.metadata.ownerReferences) && size(object.metadata.ownerReferences) == 1 && object.metadata.ownerReferences.all(owner, owner.apiVersion.startsWith('${GROUP}/') && owner.kind == 'Schedule' && has(owner.controller) && owner.controller)`,
+        message: "a Session of the operator must be owned by one Schedule as its controller",
+      },
+      {
+        expression: `has(object.metadata.annotations) && ${createdBy} in object.metadata.annotations && object.metadata.annotations[${createdBy}] != ''`,
+        message: `a Session of the operator must carry the annotation ${ANNOTATIONS.createdBy} of its Schedule`,
+      },
+    ],
+  };
+}
+
+/** Service accounts and network policies only under our own names. */
+export function operatorObjects(release: Release): ValidatingDefinition {
+  return {
+    name: "operator-objects",
+    everywhere: true,
+    rules: [
+      { group: "", version: "v1", operations: ["CREATE", "UPDATE"], resources: ["serviceaccounts"] },
+      { group: "networking.k8s.io", version: "v1", operations: ["CREATE", "UPDATE"], resources: ["networkpolicies"] },
+    ],
+    conditions: [theOperator(release)],
+    checks: [
+      inWatchedNamespace(release),
+      {
+        expression: `request.kind.kind == 'ServiceAccount' ? object.metadata.name == ${celString(POD_SERVICE_ACCOUNT)} : object.metadata.name.startsWith('paddock-')`,
+        message: `the operator makes the service account ${POD_SERVICE_ACCOUNT} and network policies whose names start with paddock-`,
+      },
+      {
+        expression: "request.kind.kind != 'ServiceAccount' || request.operation != 'CREATE' || !has(object.metadata.annotations)",
+        message: `the service account ${POD_SERVICE_ACCOUNT} is made without annotations: some clouds give rights by them`,
+      },
+    ],
+  };
+}

@@ -1,0 +1,37 @@
+import { approvalDecisions, approvalWrites } from "./approvals.ts";
+import { creatorProof, creatorStamp } from "./creator.ts";
+import { operatorObjects, operatorPods, operatorSessions } from "./operator.ts";
+import { type AdmissionObject, type Release, type ValidatingDefinition, buildMutating, buildValidating } from "./policy.ts";
+import { agentReferences, environmentReferences, scheduleReferences, sessionReferences } from "./references.ts";
+import { reservedMetadata, statusWrites } from "./reserved.ts";
+import { runnerChange, runnerExec } from "./runner-access.ts";
+
+/** Every validating policy of a release. */
+export function validatingDefinitions(release: Release): readonly ValidatingDefinition[] {
+  return [
+    environmentReferences(),
+    agentReferences(),
+    sessionReferences(release),
+    scheduleReferences(),
+    reservedMetadata(release),
+    statusWrites(release),
+    creatorProof(release),
+    runnerExec(),
+    runnerChange(),
+    approvalWrites(release),
+    approvalDecisions(release),
+    operatorPods(release),
+    operatorSessions(release),
+    operatorObjects(release),
+  ];
+}
+
+/** Policies and bindings that check, in the order of the chart. Pure. */
+export function buildValidatingPolicies(release: Release): readonly AdmissionObject[] {
+  return validatingDefinitions(release).flatMap((definition) => buildValidating(definition, release));
+}
+
+/** The policy that stamps creators, and its binding: `admissionregistration.k8s.io/v1` serves its kind from Kubernetes 1.36 on. Pure. */
+export function buildMutatingPolicies(release: Release): readonly AdmissionObject[] {
+  return buildMutating(creatorStamp(release), release);
+}

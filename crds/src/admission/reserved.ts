@@ -1,0 +1,73 @@
+import { GROUP, KINDS } from "../group.ts";
+import { ANNOTATIONS, LABELS, MANAGED_BY } from "../names.ts";
+import { celString } from "../text.ts";
+import { isOperator, metadataVariables, notTheOperator } from "./cel.ts";
+import { type Check, type Release, type ValidatingDefinition, ours } from "./policy.ts";
+
+const CREATOR = [ANNOTATIONS.createdBy, ANNOTATIONS.createdByGroups];
+const MINE = celString(MANAGED_BY);
+const MANAGED_BY_LABEL = celString(LABELS.managedBy);
+
+/** A label that says that the object is Paddock's: everything under our prefix, and "managed by paddock". */
+const isReservedLabel = (map: string) => `(key.startsWith('${GROUP}/') || (key == ${MANAGED_BY_LABEL} && ${map}[key] == ${MINE}))`;
+const isReservedAnnotation = `(key.startsWith('${GROUP}/') && !(key in variables.othersAnnotations))`;
+
+/** Keys of `here` that `there` has not, or has with another value. */
+const differing = (here: string, there: string, isReserved: string) =>
+  `variables.${here}.filter(key, ${isReserved} && !(key in variables.${there} && variables.${there}[key] == variables.${here}[key]))`;
+
+function untouched(list: string, what: string): Check {
+  return {
+    expression: `size(variables.${list}) == 0`,
+    message: `a ${what} of Paddock's own was added, changed or removed: leave it as it is and use a prefix of your own`,
+    tell: `'the ${what} ' + variables.${list}[0] + ' belongs to the operator of Paddock: do not add, change or remove it, use a prefix of your own'`,
+  };
+}
+
+/**
+ * Labels and annotations under paddock.dev/ are the operator's: network policies select pods by them, and the operator finds its own
+ * objects by them. Pods are looked at in every way in which their metadata can be written: status updates and bindings carry it too.
+ */
+export function reservedMetadata(release: Release): ValidatingDefinition {
+  const kinds = Object.values(KINDS).map(({ plural }) => plural);
+  return {
+    name: "reserved-metadata",
+    rules: [
+      ours(["CREATE", "UPDATE"], kinds),
+      { group: "", version: "v1", operations: ["CREATE", "UPDATE"], resources: ["pods", "pods/status", "pods/ephemeralcontainers", "pods/resize", "pods/binding", "bindings", "serviceaccounts"] },
+      { group: "networking.k8s.io", version: "v1", operations: ["CREATE", "UPDATE"], resources: ["networkpolicies"] },
+    ],
+    conditions: [notTheOperator(release)],
+    variables: [
+      ...metadataVariables("labels"),
+      ...metadataVariables("annotations"),
+      // Those that a policy of their own is about.
+      {
+        name: "othersAnnotations",
+        expression: `request.kind.group != '${GROUP}' ? [] : request.kind.kind == 'Session' ? ${list(CREATOR)} : request.kind.kind == 'Schedule' ? ${list([...CREATOR, ANNOTATIONS.trigger])} : []`,
+      },
+      { name: "touchedLabels", expression: `${differing("labels", "oldLabels", isReservedLabel("variables.labels"))} + ${differing("oldLabels", "labels", isReservedLabel("variables.oldLabels"))}` },
+      { name: "touchedAnnotations", expression: `${differing("annotations", "oldAnnotations", isReservedAnnotation)} + ${differing("oldAnnotations", "annotations", isReservedAnnotation)}` },
+    ],
+    checks: [untouched("touchedLabels", "label"), untouched("touchedAnnotations", "annotation")],
+  };
+}
+
+function list(values: readonly string[]): string {
+  return `[${values.map(celString).join(", ")}]`;
+}
+
+/** Status is the operator's word. Rights say so already; a role with `*` would not. Approvals have a policy of their own. */
+export function statusWrites(release: Release): ValidatingDefinition {
+  const kinds = Object.values(KINDS).filter(({ kind }) => kind !== "Approval");
+  return {
+    name: "status-writes",
+    rules: [ours(["CREATE", "UPDATE"], kinds.map(({ plural }) => `${plural}/status`))],
+    checks: [
+      {
+        expression: isOperator(release),
+        message: "status is written by the operator of Paddock only: change spec instead, and read in status what became of it",
+      },
+    ],
+  };
+}

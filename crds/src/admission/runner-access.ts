@@ -1,0 +1,44 @@
+import { LABELS } from "../names.ts";
+import { celString } from "../text.ts";
+import { SECRET, askFor, mayCaller } from "./cel.ts";
+import type { ValidatingDefinition } from "./policy.ts";
+
+// Runner pods hold the credentials of their Environment as files: who gets into one reads them. So that takes the right that reading
+// Secrets takes.
+
+const check = (how: string) => ({
+  expression: mayCaller(SECRET.verb, SECRET),
+  message: `${how} a runner pod, which holds credentials, takes get on secrets in its namespace`,
+  tell: `'${how} the runner pod ' + request.name + ', which holds credentials: ' + ${askFor("get", "secrets")}`,
+});
+
+/**
+ * The request to a pod's `exec` or `attach` carries no label of the pod, only its name. Names of runner pods end in -r and a number,
+ * which the policy operator-pods holds the operator to; a foreign pod with such a name is covered with them.
+ */
+export function runnerExec(): ValidatingDefinition {
+  return {
+    name: "runner-exec",
+    rules: [{ group: "", version: "v1", operations: ["CONNECT"], resources: ["pods/exec", "pods/attach"] }],
+    conditions: [{ name: "runner-by-name", expression: `request.name.matches(${celString(RUNNER_NAME)})` }],
+    checks: [check("commands in")],
+  };
+}
+
+/** What names of runner and sandbox pods end in; see runnerPodName and sandboxPodName. */
+export const RUNNER_NAME = "-r[0-9]+$";
+export const SANDBOX_NAME = "-s[0-9]+$";
+
+/** A container put beside the runner sees its files; another image in its place does so too, for the kubelet restarts a container whose image changes. */
+export function runnerChange(): ValidatingDefinition {
+  const component = celString(LABELS.component);
+  return {
+    name: "runner-change",
+    rules: [{ group: "", version: "v1", operations: ["UPDATE"], resources: ["pods", "pods/ephemeralcontainers"] }],
+    conditions: [
+      { name: "runner-by-label", expression: `has(oldObject.metadata.labels) && ${component} in oldObject.metadata.labels && oldObject.metadata.labels[${component}] == 'runner'` },
+      { name: "spec-changes", expression: "object.spec != oldObject.spec" },
+    ],
+    checks: [check("changing")],
+  };
+}
