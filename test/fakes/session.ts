@@ -47,9 +47,9 @@ export function event<T extends EventType>(type: T, data: EventDataOf<T>): NewEv
 }
 
 /** `session.bound` and the prompt, as creating a record appends them. */
-export function boundEvents({ limits, startTime, traceId }: Bundle): NewEvent[] {
+export function boundEvents({ limits, startTime, traceId, mode }: Bundle): NewEvent[] {
   const digests = { bundleDigest: "sha256:bundle", agentDigest: "sha256:agent", environmentDigest: "sha256:environment" };
-  return [event("session.bound", { ...digests, limits, startTime, traceId }), event("input.received", { id: "prompt", content: "Hello" })];
+  return [event("session.bound", { ...digests, limits, startTime, traceId, ...(mode === undefined ? {} : { mode }) }), event("input.received", { id: "prompt", content: "Hello" })];
 }
 
 export function startedEvent(podUid: string, epoch: number): NewEvent {

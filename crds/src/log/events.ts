@@ -45,7 +45,10 @@ export const eventData = {
     limits: z.object({ maxTurns: z.int(), timeoutSeconds: z.int() }),
     startTime: z.iso.datetime(),
     traceId: z.string(),
+    /** Absent in logs of before it was there: a Task. */
+    mode: z.enum(["Task", "Conversation"]).optional(),
   }),
+  /** A message to the model; the Session's prompt is the first. `id` makes a repetition by the same author harmless. */
   "input.received": z.object({ id: z.string().min(1).max(256), content: z.string() }),
   "runner.started": z.object({
     epoch: z.int().min(1),
@@ -120,10 +123,10 @@ export const eventData = {
   "sandbox.bound": z.object({ podUid: z.string(), podName: z.string().max(253), address: z.string().max(64) }),
   "sandbox.lost": z.object({ podUid: z.string(), reason: z.string().max(1024) }),
   "session.cancelled": z.object({ reason: z.string().max(1024) }),
-  /** A Conversation has answered and waits; the next input makes it active again. */
+  /** A Conversation has answered every input and waits; the next input makes it active again. */
   "run.waiting": z.object({
     for: z.enum(["input"]),
-    /** The answer, for status. */
+    /** The answer or its start, for status; the whole is in model.responded. */
     text: z.string(),
     /** The last sequence number the decision to wait has seen. */
     through: z.int().min(0),

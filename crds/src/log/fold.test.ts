@@ -4,7 +4,7 @@ import fc from "fast-check";
 import { eventData, parseNewEvent } from "./events.ts";
 import type { EventDataOf, EventType, LogEvent, NewEvent } from "./events.ts";
 import { callOf, foldEvent, hashOf } from "./fold.ts";
-import { EMPTY_STATE, deadlineAt } from "./state.ts";
+import { EMPTY_STATE, deadlineAt, turnsUsed, unseenInput } from "./state.ts";
 import type { SessionState } from "./state.ts";
 
 const AT = "2026-11-21T12:00:00.000Z";
@@ -35,6 +35,7 @@ const samples: { readonly [T in EventType]: EventDataOf<T> } = {
   "sandbox.bound": { podUid: "box-1", podName: "s-s1", address: "10.0.0.1" },
   "sandbox.lost": { podUid: "box-1", reason: "the pod is gone" },
   "session.cancelled": { reason: "spec.cancel" },
+  "run.waiting": { for: "input", text: "done", through: 5 },
   "run.finished": { outcome: "Completed", text: "done", reason: "", through: 5 },
 };
 
@@ -81,7 +82,7 @@ describe("the fold, event by event", () => {
 
   it("model.requested opens a request and counts the attempt", () => {
     const state = fold([sample("model.requested", { attempt: 3 })]);
-    assert.deepEqual([state.request, state.attempt], [{ seq: 1, turn: 1, attempt: 3, model: "default" }, 3]);
+    assert.deepEqual([state.request, state.attempt], [{ seq: 1, turn: 1, attempt: 3, model: "default", through: 3 }, 3]);
   });
 
   it("model.failed closes the request and is a step", () => {
@@ -145,6 +146,55 @@ describe("the fold, event by event", () => {
   it("run.finished closes the request and keeps the result", () => {
     const state = fold([sample("model.requested"), sample("run.finished")]);
     assert.deepEqual([state.request, state.finished?.outcome, state.finished?.seq, state.finished?.at], [undefined, "Completed", 2, AT]);
+  });
+
+  it("run.waiting is kept until the next input", () => {
+    const waiting = fold([...answered, sample("run.waiting")]);
+    assert.deepEqual(waiting.waiting, { for: "input", seq: 6, since: AT, text: "done" });
+    assert.equal(append(waiting, sample("runner.started", { epoch: 2 })).waiting?.seq, 6);
+    const active = append(waiting, sample("input.received", { id: "next" }));
+    assert.deepEqual([active.waiting, active.lastNewsSeq], [undefined, 7]);
+  });
+
+  it("each input of a Conversation begins time and turns anew, one of a Task does not", () => {
+    const [, ...rest] = answered;
+    const inputs = [...rest, sample("run.waiting"), sample("input.received", { id: "next" })];
+    const at = "2026-11-21T13:00:00.000Z";
+    const bound = sample("session.bound", { startTime: "2026-11-20T12:00:00.000Z", mode: "Conversation" });
+    const state = fold([bound, ...inputs]);
+    assert.deepEqual([state.inputSince, turnsUsed(state), deadlineAt(state)], [{ at: AT, turns: 1 }, 0, Date.parse(AT) + 900_000]);
+    const more = append(state, sample("model.responded", { turn: 2 }));
+    assert.deepEqual([turnsUsed(more), deadlineAt({ ...more, inputSince: { at, turns: 1 } })], [1, Date.parse(at) + 900_000]);
+    for (const task of [sample("session.bound"), sample("session.bound", { mode: "Task" })]) {
+      const once = fold([task, ...inputs]);
+      assert.deepEqual([once.inputSince, turnsUsed(once), deadlineAt(once)], [undefined, 1, Date.parse(AT) + 900_000]);
+    }
+  });
+
+  it("the first input of a Conversation counts from the session's start", () => {
+    const state = fold([sample("session.bound", { mode: "Conversation" }), sample("input.received")]);
+    assert.deepEqual([state.mode, state.inputSince, turnsUsed(state)], ["Conversation", undefined, 0]);
+  });
+
+  it("an input is unseen until an answer to a request that covers it", () => {
+    // The sample request covers events up to 3, and the answer is event 6.
+    const late = fold([...answered.slice(0, 4), sample("input.received", { id: "next" }), sample("model.responded")]);
+    assert.deepEqual([unseenInput(late), late.answeredThrough], [5, 3]);
+    const asked = append(late, sample("model.requested", { turn: 2, through: 6 }));
+    assert.equal(unseenInput(asked), 5, "asked is not answered");
+    assert.equal(unseenInput(append(asked, sample("model.responded", { turn: 2 }))), undefined);
+  });
+
+  it("inputs are told apart by their authors", () => {
+    const bare = { v: 1, seq: 2, at: AT, role: "person", by: "ann", ...sample("input.received", { id: "x" }), hash: "h" } as unknown as LogEvent;
+    assert.deepEqual(foldEvent(fold([sample("input.received", { id: "x" })]), bare).inputs, [{ id: "x", seq: 1 }, { id: "x", seq: 2, by: "ann" }]);
+  });
+
+  it("goes on from a state that was stored before Conversations were there", () => {
+    const { answeredThrough: _, ...old } = fold(answered.slice(0, 4));
+    const stored = { ...old, request: { seq: 4, turn: 1, attempt: 1, model: "default" } };
+    const state = fold([sample("model.responded"), sample("run.finished")], stored);
+    assert.deepEqual([unseenInput(state), turnsUsed(state), state.finished?.outcome], [undefined, 1, "Completed"]);
   });
 
   it("refuses an event that does not follow, and changes nothing", () => {

@@ -10,12 +10,15 @@ type Folder<T extends EventType> = (state: SessionState, event: LogEventOf<T>) =
 type Folders = { readonly [T in EventType]: Folder<T> };
 
 const folders: Folders = {
-  "session.bound": (_, { data }) => ({ limits: data.limits, startTime: data.startTime }),
-  "input.received": (state, { data, seq }) => ({ inputs: [...state.inputs, { id: data.id, seq }].slice(-REMEMBERED_INPUTS), lastNewsSeq: seq, waiting: undefined }),
+  "session.bound": (_, { data }) => ({ limits: data.limits, startTime: data.startTime, ...(data.mode === "Conversation" ? { mode: data.mode } : {}) }),
+  "input.received": foldInput,
   // A new runner asks anew: the request its predecessor left open will get no answer.
   "runner.started": (_, { data }) => ({ request: undefined, epoch: data.epoch, runnerPodUid: data.podUid }),
   "runner.reported": (_, { data }) => ({ problem: data }),
-  "model.requested": (_, { data, seq }) => ({ request: { seq, turn: data.turn, attempt: data.attempt, model: data.model }, attempt: data.attempt }),
+  "model.requested": (_, { data, seq }) => ({
+    request: { seq, turn: data.turn, attempt: data.attempt, model: data.model, through: data.through },
+    attempt: data.attempt,
+  }),
   "model.failed": (state, { seq, data }) => ({
     request: undefined,
     recentSteps: appendStep(state, { seq, kind: "model", name: state.request?.model ?? "", outcome: data.class, seconds: 0 }),
@@ -62,6 +65,18 @@ export function callOf(state: SessionState, call: string): CallState | undefined
   return state.calls.find((candidate) => candidate.call === call);
 }
 
+/** Limits of a Conversation count per input: each one begins them anew, a Task's count from its start. */
+function foldInput(state: SessionState, { data, seq, at, by }: LogEventOf<"input.received">): Partial<SessionState> {
+  const input = { id: data.id, seq, ...(by === undefined ? {} : { by }) };
+  const restarts = state.mode === "Conversation" && state.inputs.length > 0;
+  return {
+    inputs: [...state.inputs, input].slice(-REMEMBERED_INPUTS),
+    lastNewsSeq: seq,
+    waiting: undefined,
+    ...(restarts ? { inputSince: { at, turns: state.turns } } : {}),
+  };
+}
+
 function foldAnswer(state: SessionState, { data, seq }: LogEventOf<"model.responded">): Partial<SessionState> {
   const calls = data.message.toolCalls.map((call, index): CallState => ({ call: `${ROOT_RUN}/${data.turn}/${index}`, name: call.name, attempts: 0 }));
   const step = { seq, kind: "model", name: state.request?.model ?? "", outcome: data.finishReason, seconds: data.seconds } as const;
@@ -69,6 +84,7 @@ function foldAnswer(state: SessionState, { data, seq }: LogEventOf<"model.respon
     request: undefined,
     attempt: 0,
     turns: data.turn,
+    ...(state.request?.through === undefined ? {} : { answeredThrough: state.request.through }),
     calls,
     totals: addUsage(state.totals, data),
     recentSteps: appendStep(state, step),

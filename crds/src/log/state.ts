@@ -49,6 +49,10 @@ export interface SessionState {
   readonly bytes: number;
   readonly limits: { readonly maxTurns: number; readonly timeoutSeconds: number };
   readonly startTime: string;
+  /** Absent: a Task, whose limits count once. */
+  readonly mode?: "Conversation";
+  /** Since when the newest input of a Conversation is under way, RFC 3339, and how many answers there were before it; absent for the first. */
+  readonly inputSince?: { readonly at: string; readonly turns: number };
   /** Newest epoch; 0 before the first runner started. */
   readonly epoch: number;
   readonly runnerPodUid?: string;
@@ -56,7 +60,9 @@ export interface SessionState {
   readonly turns: number;
   readonly toolCalls: number;
   /** The request that waits for its answer. */
-  readonly request: { readonly seq: number; readonly turn: number; readonly attempt: number; readonly model: string } | undefined;
+  readonly request: { readonly seq: number; readonly turn: number; readonly attempt: number; readonly model: string; /** The last event the model is shown. */ readonly through?: number } | undefined;
+  /** The last event that the model was shown for its newest answer; absent before the first. */
+  readonly answeredThrough?: number;
   /** Newest attempt of the turn that is not answered yet. */
   readonly attempt: number;
   /** Calls of the newest answer, in the assistant's order. */
@@ -67,8 +73,8 @@ export interface SessionState {
   readonly finished?: EventDataOf<"run.finished"> & { readonly seq: number; readonly at: string; readonly role: Role };
   /** A Conversation that has answered and waits. */
   readonly waiting?: { readonly for: "input"; readonly seq: number; readonly since: string; readonly text: string } | undefined;
-  /** Ids of inputs, newest last, at most 100: idempotency. */
-  readonly inputs: readonly { readonly id: string; readonly seq: number }[];
+  /** Inputs by id and author, newest last, at most 100: idempotency. `by` is absent for the operator's. */
+  readonly inputs: readonly { readonly id: string; readonly seq: number; readonly by?: string }[];
   /** Seq of the newest event that a decision to finish must have seen. */
   readonly lastNewsSeq: number;
   /** The newest problem the runner reported. */
@@ -99,7 +105,18 @@ export const EMPTY_STATE: SessionState = {
   recentSteps: [],
 };
 
-/** When the session's time is over, in epoch milliseconds. */
-export function deadlineAt(state: Pick<SessionState, "startTime" | "limits">): number {
-  return Date.parse(state.startTime) + state.limits.timeoutSeconds * 1000;
+/** When the time of the input under way is over, in epoch milliseconds; a Task's counts from its start. Means nothing while it waits. */
+export function deadlineAt({ startTime, limits, inputSince }: Pick<SessionState, "startTime" | "limits" | "inputSince">): number {
+  return Date.parse(inputSince?.at ?? startTime) + limits.timeoutSeconds * 1000;
+}
+
+/** Model answers that count against limits.maxTurns: those since the newest input of a Conversation, all of a Task. */
+export function turnsUsed({ turns, inputSince }: Pick<SessionState, "turns" | "inputSince">): number {
+  return turns - (inputSince?.turns ?? 0);
+}
+
+/** Seq of the newest input when the model's newest answer does not take it into account; undefined when there is none such. */
+export function unseenInput({ inputs, answeredThrough = Infinity }: Pick<SessionState, "inputs" | "answeredThrough">): number | undefined {
+  const newest = inputs.at(-1)?.seq ?? 0;
+  return newest > answeredThrough ? newest : undefined;
 }

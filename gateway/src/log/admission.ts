@@ -6,6 +6,7 @@ import type { ProblemType } from "@paddock/api/wire/problem";
 /** Whose append it is. A runner's pod is what TokenReview says, `newestPodUid` what the operator registered last. */
 export type Appender =
   | { readonly role: "operator" }
+  | { readonly role: "person"; readonly username: string }
   | { readonly role: "runner"; readonly podUid: string; readonly epoch: number; readonly newestPodUid: string | undefined };
 
 /** `final`: asking again cannot help. `wait`: it may once the log has moved. `detail` says what to do. */

@@ -1,13 +1,14 @@
 import type { EventDataOf } from "@paddock/api/log/events";
 import { costOf } from "@paddock/api/log/money";
-import { deadlineAt } from "@paddock/api/log/state";
+import { deadlineAt, turnsUsed } from "@paddock/api/log/state";
 import type { SessionState } from "@paddock/api/log/state";
 import { refuse } from "./admission.ts";
 import type { Admission, Question, Refusal } from "./admission.ts";
 
-/** A reason not to begin anything new: the session is cancelled or its time is over. */
+/** A reason not to begin anything new: the session is cancelled, waits, or its time is over. */
 export function refuseStopped({ state, now }: Question): Refusal | undefined {
   if (state.cancelled) return refuse("stopped", "final", "the session is cancelled: finish the open calls as cancelled and append run.finished with outcome Cancelled");
+  if (state.waiting !== undefined) return refuse("unexpected", "wait", `the session waits for input since event ${state.waiting.seq}: nothing begins before the next input.received`);
   if (now.getTime() >= deadlineAt(state)) {
     const at = new Date(deadlineAt(state)).toISOString();
     return refuse("stopped", "final", `the session's time was over at ${at} (limits.timeoutSeconds ${state.limits.timeoutSeconds}): append run.finished with outcome DeadlineExceeded`);
@@ -20,8 +21,8 @@ export function admitRequested(data: EventDataOf<"model.requested">, question: Q
 }
 
 function refuseTurn({ turn, attempt }: EventDataOf<"model.requested">, state: SessionState): Refusal | undefined {
-  if (state.turns >= state.limits.maxTurns) {
-    return refuse("limit", "final", `the session has used its ${state.limits.maxTurns} turns (limits.maxTurns): append run.finished with outcome MaxTurns`);
+  if (turnsUsed(state) >= state.limits.maxTurns) {
+    return refuse("limit", "final", `the ${state.limits.maxTurns} turns (limits.maxTurns) ${state.mode === "Conversation" ? "of the newest input" : "of the session"} are used: append run.finished with outcome MaxTurns`);
   }
   if (state.request !== undefined) {
     const { turn: open, attempt: asked } = state.request;

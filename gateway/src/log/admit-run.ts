@@ -1,5 +1,5 @@
 import type { EventDataOf } from "@paddock/api/log/events";
-import { deadlineAt } from "@paddock/api/log/state";
+import { deadlineAt, turnsUsed, unseenInput } from "@paddock/api/log/state";
 import { refuseStopped } from "./admit-model.ts";
 import { refuse } from "./admission.ts";
 import type { Admission, Question, Refusal } from "./admission.ts";
@@ -52,8 +52,8 @@ export function admitRunFinished(data: EventDataOf<"run.finished">, question: Qu
   return who.role === "operator" ? refuseOperatorsEnd(data, question) : (refuseStale(data, question) ?? RUNNERS_ENDS[data.outcome](question));
 }
 
-/** Nothing that a decision to finish should have known may be newer than what it has seen: no lost wake-up. */
-function refuseStale({ through }: EventDataOf<"run.finished">, { state }: Question): Refusal | undefined {
+/** Nothing that a decision to finish or to wait should have known may be newer than what it has seen: no lost wake-up. */
+export function refuseStale({ through }: { readonly through: number }, { state }: Question): Refusal | undefined {
   if (state.lastNewsSeq <= through) return undefined;
   return refuse("stale", "wait", `event ${state.lastNewsSeq} is newer than through (${through}): read it and decide again`);
 }
@@ -66,6 +66,8 @@ function refuseOperatorsEnd(data: EventDataOf<"run.finished">, question: Questio
     case "DeadlineExceeded":
       return refuseEarly(question);
     case "RunnerFailed":
+    case "ImagePullFailed":
+    case "NotIsolated":
       return refuseStale(data, question);
     default:
       return refuse("denied", "final", `the operator cannot finish a run as ${data.outcome}, only its runner can`);
@@ -76,34 +78,46 @@ type End = (question: Question) => Refusal | undefined;
 
 /** When a runner may claim each outcome. */
 const RUNNERS_ENDS: Readonly<Record<EventDataOf<"run.finished">["outcome"], End>> = {
-  Completed: (question) => refuseOpen(question) ?? refuseIncomplete(question),
+  Completed: (question) => refuseConversation(question) ?? refuseOpen(question) ?? refuseIncomplete(question),
   MaxTurns: (question) => refuseOpen(question) ?? refuseTurnsLeft(question),
   ModelError: refuseOpen,
   Cancelled: ({ state }) => (state.cancelled ? undefined : refuse("denied", "final", "nobody cancelled the session: Cancelled needs session.cancelled")),
   DeadlineExceeded: refuseEarly,
   RunnerFailed: () => undefined,
-  NameConflict: () => refuse("denied", "final", "a runner cannot finish a run as NameConflict, only the operator can"),
+  ImagePullFailed: () => refuseOperatorsOnly("ImagePullFailed"),
+  NotIsolated: () => refuseOperatorsOnly("NotIsolated"),
+  NameConflict: () => refuseOperatorsOnly("NameConflict"),
 };
 
+function refuseOperatorsOnly(outcome: string): Refusal {
+  return refuse("denied", "final", `a runner cannot finish a run as ${outcome}, only the operator can`);
+}
+
+function refuseConversation({ bundle }: Question): Refusal | undefined {
+  return bundle.mode === "Conversation" ? refuse("denied", "final", "a Conversation is not Completed by an answer: append run.waiting") : undefined;
+}
+
 function refuseEarly({ state, now }: Question): Refusal | undefined {
+  if (state.waiting !== undefined) return refuse("unexpected", "final", `the session waits for input since event ${state.waiting.seq}: its time does not pass meanwhile`);
   const at = deadlineAt(state);
   if (now.getTime() + CLOCK_TOLERANCE_MS >= at) return undefined;
   return refuse("unexpected", "wait", `the deadline is ${new Date(at).toISOString()} and not over yet`);
 }
 
-function refuseOpen({ state }: Question): Refusal | undefined {
+export function refuseOpen({ state }: Question): Refusal | undefined {
   if (state.request !== undefined) return refuse("unexpected", "wait", `the model request of turn ${state.request.turn} is open: append model.responded or model.failed first`);
   const open = state.calls.find((call) => call.finished === undefined);
   return open === undefined ? undefined : refuse("unexpected", "wait", `call ${open.call} has no tool.finished`);
 }
 
-function refuseIncomplete({ state }: Question): Refusal | undefined {
-  if (state.turns === 0) return refuse("unexpected", "final", "the model has not answered yet: Completed needs its answer");
-  if (state.calls.length === 0) return undefined;
-  return refuse("unexpected", "final", `the newest answer asked for ${state.calls.length} tool call(s): give the model their results before the run is Completed`);
+export function refuseIncomplete({ state }: Question): Refusal | undefined {
+  if (state.turns === 0) return refuse("unexpected", "final", "the model has not answered yet: ask it first");
+  if (state.calls.length > 0) return refuse("unexpected", "final", `the newest answer asked for ${state.calls.length} tool call(s): give the model their results first`);
+  const unseen = unseenInput(state);
+  return unseen === undefined ? undefined : refuse("stale", "wait", `the model has not seen the input of event ${unseen}: ask it again`);
 }
 
 function refuseTurnsLeft({ state }: Question): Refusal | undefined {
-  if (state.turns >= state.limits.maxTurns) return undefined;
-  return refuse("unexpected", "final", `${state.turns} of ${state.limits.maxTurns} turns are used: MaxTurns needs all`);
+  if (turnsUsed(state) >= state.limits.maxTurns) return undefined;
+  return refuse("unexpected", "final", `${turnsUsed(state)} of ${state.limits.maxTurns} turns are used: MaxTurns needs all`);
 }

@@ -110,7 +110,8 @@ describe("session.bound and input.received", () => {
   accepts("the first event", EMPTY_STATE, boundEvents(bundle)[0] ?? assert.fail(), { who: "operator" });
   knows("a second binding", { seq: 1 }, bound, boundEvents(bundle)[0] ?? assert.fail(), { who: "operator" });
   knows("the prompt again, by its id", { seq: 2 }, bound, event("input.received", { id: "prompt", content: "other" }), { who: "operator" });
-  refuses("a second prompt", ["unexpected", "final"], bound, event("input.received", { id: "another", content: "more" }), { who: "operator" });
+  accepts("a message to a Task that runs", running, event("input.received", { id: "another", content: "more" }), { who: "operator" });
+  refuses("a message to a Task that is over", ["finished", "final"], over, event("input.received", { id: "another", content: "more" }), { who: "operator" });
 });
 
 describe("runner.started", () => {

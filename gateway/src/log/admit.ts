@@ -4,7 +4,9 @@ import { APPENDERS, LOG_LIMITS } from "@paddock/api/log/events";
 import type { EventDataOf, EventType, NewEvent } from "@paddock/api/log/events";
 import type { SessionState } from "@paddock/api/log/state";
 import { admitFailed, admitRequested, admitResponded } from "./admit-model.ts";
+import { admitInput } from "./admit-input.ts";
 import { admitCancelled, admitRunFinished, admitRunnerStarted, admitSandboxBound, admitSandboxLost, admitSandboxRequested } from "./admit-run.ts";
+import { admitRunWaiting } from "./admit-waiting.ts";
 import { admitDecided, admitFinished, admitStarted } from "./admit-tool.ts";
 import { refuse } from "./admission.ts";
 import type { Admission, Appender, Question, Refusal } from "./admission.ts";
@@ -28,6 +30,7 @@ const RULES: { readonly [T in EventType]: Rule<T> } = {
   "sandbox.bound": admitSandboxBound,
   "sandbox.lost": admitSandboxLost,
   "session.cancelled": admitCancelled,
+  "run.waiting": admitRunWaiting,
   "run.finished": admitRunFinished,
 };
 
@@ -42,7 +45,7 @@ const UNLIMITED: ReadonlySet<EventType> = new Set(["session.cancelled", "run.fin
  */
 export function admit(state: SessionState, bundle: Bundle, event: NewEvent, asked: { readonly who: Appender; readonly now: Date }): Admission {
   const question: Question = { state, bundle, ...asked };
-  const stop = refuseRole(event.type, asked.who) ?? refuseFenced(event, question) ?? refuseFinished(state, asked.who);
+  const stop = refuseRole(event.type, asked.who) ?? refuseFenced(event, question) ?? refuseFinished(event.type, question);
   if (stop !== undefined) return stop;
   const rule = RULES[event.type] as Rule<EventType>;
   const answer = rule(event.data, question) ?? { kind: "accept", event };
@@ -66,8 +69,9 @@ export function refuseFenced(event: Pick<NewEvent, "type">, { state, who }: Pick
   return undefined;
 }
 
-function refuseFinished({ finished }: SessionState, who: Appender): Admission | undefined {
-  if (finished === undefined) return undefined;
+function refuseFinished(type: EventType, { state: { finished }, who }: Question): Admission | undefined {
+  // An input has its own answer: a repeated one is known, and a new one would be lost without a word.
+  if (finished === undefined || type === "input.received") return undefined;
   if (who.role === "operator") return { kind: "known", seq: finished.seq };
   return refuse("finished", "final", `the session finished with ${finished.outcome} at event ${finished.seq}: stop, nothing more can be appended`);
 }
@@ -85,12 +89,5 @@ function refuseSize(state: SessionState, event: NewEvent): Refusal | undefined {
   if (state.bytes + bytes > LOG_LIMITS.logBytes + moreBytes) {
     return refuse("limit", "final", `the log has ${state.bytes} bytes of at most ${LOG_LIMITS.logBytes}: finish the run`);
   }
-  return undefined;
-}
-
-function admitInput(data: EventDataOf<"input.received">, { state }: Question): Admission | undefined {
-  const known = state.inputs.find((input) => input.id === data.id);
-  if (known !== undefined) return { kind: "known", seq: known.seq };
-  if (state.inputs.length > 0) return refuse("unexpected", "final", "a session has one prompt: make another Session for another prompt");
   return undefined;
 }

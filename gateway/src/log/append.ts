@@ -25,6 +25,8 @@ export interface LogWriter {
   /** Makes a session's record with its first two events. `conflict`: the uid has a record with another bundle or namespace. */
   create(request: RecordRequest): Promise<{ readonly kind: "created" | "known" | "conflict"; readonly record: StoredRecord } | Refusal>;
   appendByOperator(uid: string, events: readonly NewEvent[]): Promise<AppendResult>;
+  /** `username` is as authenticated; whether they may was asked before. */
+  appendByPerson(uid: string, username: string, event: NewEvent): Promise<AppendResult>;
   appendByRunner(uid: string, podUid: string, request: AppendRequest): Promise<AppendResult>;
 }
 
@@ -51,6 +53,7 @@ export function openLogWriter(ports: LogWriterPorts): LogWriter {
   return {
     create: (request) => createRecord(ports, request),
     appendByOperator: (uid, events) => append(uid, events, (record) => decideEvents(ports, record, { events, who: { role: "operator" } })),
+    appendByPerson: (uid, username, event) => append(uid, [event], (record) => decideEvents(ports, record, { events: [event], who: { role: "person", username } })),
     appendByRunner: (uid, podUid, request) => append(uid, request.events, (record) => decideBatch(ports, record, podUid, request)),
   };
 }
@@ -68,6 +71,7 @@ async function createRecord(ports: LogWriterPorts, request: RecordRequest): Retu
       limits: bundle.limits,
       startTime: bundle.startTime,
       traceId: bundle.traceId,
+      ...(bundle.mode === undefined ? {} : { mode: bundle.mode }),
     },
   };
   const events: readonly NewEvent[] = [bound, { type: "input.received", data: { id: "prompt", content: prompt } }];
@@ -164,6 +168,7 @@ function sealEvent(state: SessionState, event: NewEvent, { who, batch, now }: As
     run: ROOT_RUN,
     ...(who.role === "runner" ? { epoch: who.epoch } : {}),
     ...(batch === undefined ? {} : { batch }),
+    ...(who.role === "person" ? { by: who.username } : {}),
   };
   // The union of events is closed over type and data together, which a spread cannot show.
   const unsealed = { ...envelope, ...event } as Omit<LogEvent, "hash">;
