@@ -13,6 +13,7 @@ const STATUS = {
   "too-large": 413,
   limit: 429,
   internal: 500,
+  unavailable: 503,
 } satisfies Partial<Record<ProblemType, number>>;
 
 /** Why a request is not served; `detail` says what to do. */

@@ -7,6 +7,8 @@ import type { Binding } from "./binding.ts";
 import type { Calls } from "./calls.ts";
 import type { EgressChannel } from "./channel.ts";
 import { codeOf, stackOf } from "./failure.ts";
+import { parseFiles } from "./files.ts";
+import type { SessionFiles } from "./files.ts";
 import type { Log } from "./log.ts";
 import { answerProblem, buildProblem, RequestRefused } from "./problem.ts";
 import type { Refusal } from "./problem.ts";
@@ -21,12 +23,13 @@ export interface ServerPorts {
   readonly workspace: string;
   readonly binding: Binding;
   readonly calls: Calls;
+  readonly files: SessionFiles;
   readonly channel: EgressChannel;
   readonly log: Log;
 }
 
 /** The tool server of `@paddock/api/wire/sandbox`; not listening yet. No request ends it. */
-export function createToolServer({ workspace, binding, calls, channel, log }: ServerPorts): Server {
+export function createToolServer({ workspace, binding, calls, files, channel, log }: ServerPorts): Server {
   const epochs = new Map<Duplex, number>();
   let takeover: Promise<void> = Promise.resolve();
 
@@ -66,11 +69,16 @@ export function createToolServer({ workspace, binding, calls, channel, log }: Se
     await calls.stopAll();
   }
 
-  async function call(request: IncomingMessage, response: ServerResponse): Promise<object> {
+  async function admittedBody(request: IncomingMessage): Promise<Readonly<Record<string, unknown>>> {
     admit(request);
-    const asked = parseCall(await readBody(request));
+    const body = await readBody(request);
     await takeover;
     admit(request); // the body took its time
+    return body;
+  }
+
+  async function call(request: IncomingMessage, response: ServerResponse): Promise<object> {
+    const asked = parseCall(await admittedBody(request));
     const gone = new AbortController();
     response.once("close", () => { gone.abort(); });
     if (response.destroyed) gone.abort();
@@ -82,9 +90,10 @@ export function createToolServer({ workspace, binding, calls, channel, log }: Se
     switch (route) {
       case "GET /healthz": return { status: "ok" };
       case "PUT /v1/bind": return bind(request);
+      case "PUT /v1/files": return files.place(parseFiles(await admittedBody(request)).files);
       case "POST /v1/calls": return call(request, response);
       case "GET /v1/egress": throw new RequestRefused("malformed", `GET /v1/egress needs Connection: Upgrade and Upgrade: ${UPGRADE}`);
-      default: throw new RequestRefused("not-found", "there is GET /healthz, PUT /v1/bind, POST /v1/calls and GET /v1/egress");
+      default: throw new RequestRefused("not-found", "there is GET /healthz, PUT /v1/bind, PUT /v1/files, POST /v1/calls and GET /v1/egress");
     }
   }
 

@@ -3,7 +3,8 @@ import type { ToolName } from "../policy/tools.ts";
 
 // Runner → sandbox, HTTP/1.1 on port 8080 of the sandbox pod. Only runner pods of the Environment can connect (network policy), and
 // only the holder of the session's bind key is served. Every request but `GET /healthz` carries `Authorization: Bearer <bind key>` and
-// `Paddock-Epoch: <n>`. Errors are problem details with the types `unauthenticated`, `fenced`, `malformed`, `too-large`, `not-found`.
+// `Paddock-Epoch: <n>`. Errors are problem details with the types `unauthenticated`, `fenced`, `malformed`, `too-large`, `not-found`,
+// `unavailable`.
 
 /**
  * `PUT /v1/bind` BindRequest → 200 BindReply. The first bind sets the key for the pod's life; a later one needs the same key and the
@@ -16,6 +17,20 @@ export interface BindReply {
   readonly workspace: string;
   /** Version of this protocol. */
   readonly protocol: 1;
+}
+
+/**
+ * `PUT /v1/files` SandboxFiles → 200 SandboxFilesReply, all or an error: the session's files, before its first call. Once in the pod's life: what a
+ * call has made of them since is not undone, so a repeated request changes nothing. Each file appears whole or not at all; folders are made.
+ * 400 `malformed` for a path that is not relative, leads out of the workspace, through a symbolic link or into a file; 413 `too-large`;
+ * 503 `unavailable` when the workspace does not take them, e.g. a full disk.
+ */
+export interface SandboxFiles {
+  readonly files: readonly { readonly path: string; readonly content: string }[];
+}
+export interface SandboxFilesReply {
+  /** False: they were placed before. */
+  readonly placed: boolean;
 }
 
 /**

@@ -11,6 +11,7 @@ import { createCalls } from "../calls.ts";
 import { createEgressChannel } from "../channel.ts";
 import type { ChannelTimes } from "../channel.ts";
 import { buildEnvironment } from "../environment.ts";
+import { createSessionFiles } from "../files.ts";
 import { createForwarder } from "../forward.ts";
 import { createProcessTable, drawMarkBase } from "../processes.ts";
 import { createToolServer } from "../server.ts";
@@ -24,6 +25,7 @@ export interface Sandbox {
   readonly lines: readonly string[];
   bind(epoch: number, key?: string): Promise<Response>;
   post(body: unknown, headers?: Record<string, string>, signal?: AbortSignal): Promise<Response>;
+  putFiles(body: unknown, headers?: Record<string, string>): Promise<Response>;
   run(tool: string, given: object, timeoutSeconds?: number): Promise<SandboxResult>;
 }
 
@@ -41,7 +43,7 @@ export async function openSandbox(t: TestContext, times?: ChannelTimes): Promise
   const proxyPort = (forwarder.address() as AddressInfo).port;
   const environment = buildEnvironment({ home: workspace, path: process.execPath.replace(/\/[^/]*$/, ":/usr/bin:/bin") }, proxyPort);
   const calls = createCalls({ workspace, environment, processes: table, markBase, log });
-  const server = createToolServer({ workspace, binding: createBinding(), calls, channel, log }).listen(0, "127.0.0.1");
+  const server = createToolServer({ workspace, binding: createBinding(), calls, files: createSessionFiles(workspace, log), channel, log }).listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
   const url = `http://127.0.0.1:${port}`;
@@ -60,6 +62,7 @@ export async function openSandbox(t: TestContext, times?: ChannelTimes): Promise
   return {
     url, port, proxyPort, workspace, lines, post,
     bind: (epoch, key) => fetch(`${url}/v1/bind`, { method: "PUT", headers: authorized(epoch, key), body: JSON.stringify({ session: "ns/one" }) }),
+    putFiles: (body, headers = authorized(1)) => fetch(`${url}/v1/files`, { method: "PUT", headers, body: JSON.stringify(body) }),
     async run(tool, given, timeoutSeconds = 60) {
       const response = await post({ call: `c/${++count}`, attempt: 1, tool, arguments: given, timeoutSeconds });
       if (response.status !== 200) throw new Error(`${response.status} ${await response.text()}`);
