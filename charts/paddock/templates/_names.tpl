@@ -53,28 +53,24 @@ priorityClassName: {{ . }}
 {{- end }}
 {{- end }}
 
-{{/* The operator's rights where sessions run: every verb is one the code uses; there is none on Secrets and no wildcard. */}}
-{{- define "paddock.tenantRules" -}}
-- apiGroups: [paddock.dev]
-  resources: [agents, environments]
-  verbs: [list, watch]
-- apiGroups: [paddock.dev]
-  resources: [sessions]
-  verbs: [get, list, watch]
-- apiGroups: [paddock.dev]
-  resources: [agents/status, environments/status, sessions/status]
-  verbs: [update]
-- apiGroups: [""]
-  resources: [pods]
-  verbs: [get, list, watch, create, delete]
-- apiGroups: [""]
-  resources: [serviceaccounts]
-  verbs: [get, list, watch, create, patch]
-- apiGroups: [networking.k8s.io]
-  resources: [networkpolicies]
-  verbs: [get, list, watch, create, patch]
-# The UID of a session's namespace, so that a namespace made again reads nothing of the old one.
-- apiGroups: [""]
-  resources: [namespaces]
-  verbs: [get]
+{{/* The namespaces the release serves, as admission policies take them: a CEL list ([] means all) and a selector. The operator compares both. */}}
+{{- define "paddock.watchedNamespaces" -}}
+[{{ range $i, $namespace := .Values.watchNamespaces }}{{ if $i }}, {{ end }}'{{ $namespace }}'{{ end }}]
+{{- end }}
+
+{{- define "paddock.namespaceSelector" -}}
+{{- if .Values.watchNamespaces -}}
+{{ dict "matchExpressions" (list (dict "key" "kubernetes.io/metadata.name" "operator" "In" "values" .Values.watchNamespaces)) | toJson }}
+{{- else -}}
+{}
+{{- end -}}
+{{- end }}
+
+{{/* "true" where the policy that stamps creators is part of the release. */}}
+{{- define "paddock.creatorStamp" -}}
+{{- if kindIs "bool" .Values.admission.creatorStamp -}}
+{{ .Values.admission.creatorStamp }}
+{{- else -}}
+{{ .Capabilities.APIVersions.Has "admissionregistration.k8s.io/v1/MutatingAdmissionPolicy" }}
+{{- end -}}
 {{- end }}

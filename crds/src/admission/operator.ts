@@ -27,7 +27,7 @@ const emptyOrFalse = (path: string): string => `(!has(${path}) || !${path})`;
 /** The shapes of runner and sandbox pods, as docs on isolation describe them. */
 const POD_CHECKS: readonly Check[] = [
   rule("labels", `has(object.metadata.labels) && ${MANAGED} in object.metadata.labels && object.metadata.labels[${MANAGED}] == ${celString(MANAGED_BY)} && variables.component in ['runner', 'sandbox']`, "carry the labels of a runner or sandbox"),
-  rule("name", `request.name == '' || (variables.component == 'runner' ? request.name.matches(${celString(RUNNER_NAME)}) : request.name.matches(${celString(SANDBOX_NAME)}))`, "have a name that ends in -r or -s and a number"),
+  rule("name", `has(object.metadata.name) && object.metadata.name.matches(variables.component == 'runner' ? ${celString(RUNNER_NAME)} : ${celString(SANDBOX_NAME)})`, "have a name that ends in -r or -s and a number"),
   rule(
     "owner",
     `has(object.metadata.ownerReferences) && size(object.metadata.ownerReferences) == 1 && object.metadata.ownerReferences.all(owner, owner.apiVersion.startsWith('${GROUP}/') && owner.kind in ['Session', 'Environment'] && has(owner.controller) && owner.controller)`,

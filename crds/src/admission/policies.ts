@@ -35,3 +35,8 @@ export function buildValidatingPolicies(release: Release): readonly AdmissionObj
 export function buildMutatingPolicies(release: Release): readonly AdmissionObject[] {
   return buildMutating(creatorStamp(release), release);
 }
+
+/** All of it. `creatorStamp`: the API server serves mutating policies. Pure. */
+export function buildAdmission(release: Release, { creatorStamp: isStamped }: { readonly creatorStamp: boolean }): readonly AdmissionObject[] {
+  return [...buildValidatingPolicies(release), ...(isStamped ? buildMutatingPolicies(release) : [])];
+}
