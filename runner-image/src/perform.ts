@@ -26,7 +26,7 @@ export interface Effects {
 
 /** Does one step, to the event that records it. Rejects with Refused, Detached, or a fault. */
 export async function perform(step: Exclude<Step, { kind: "exit" }>, effects: Effects): Promise<void> {
-  const { append, hands, signals } = effects;
+  const { append, signals } = effects;
   switch (step.kind) {
     case "askModel":
       return askModel(step, effects.model, signals.model);
@@ -35,10 +35,19 @@ export async function perform(step: Exclude<Step, { kind: "exit" }>, effects: Ef
     case "startCall":
       return runCall(step, effects.tools, signals.calls);
     case "connectSandbox":
-      return hands.connect(step, signals.calls);
+      return connectSandbox(step, effects);
     default:
       await append([eventOf(step, effects)]);
   }
+}
+
+/** A sandbox that cannot be used is told to people before it is replaced: why it fails may be theirs to mend. */
+async function connectSandbox(step: Extract<Step, { kind: "connectSandbox" }>, { hands, append, signals, view }: Effects): Promise<void> {
+  await hands.connect(step, signals.calls);
+  const held = hands.state();
+  if (held?.podUid !== step.podUid || held.phase !== "failed") return;
+  const subject = view().state.sandbox.bound?.podName ?? step.podUid;
+  await append([{ type: "runner.reported", data: { problem: "SandboxUnreachable", subject, message: held.reason.slice(0, 2048) } }]);
 }
 
 /** Most bytes of the final answer that are told again with the end; the answer itself is in the log whole. */

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { writeFile } from "node:fs/promises";
+import { rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { test } from "node:test";
 import { createScriptedModel } from "../../test/scripted-model/server.ts";
@@ -37,6 +37,27 @@ test("a session of two tools runs to its end", async (t) => {
   const answers = await lab.of("model.responded");
   assert.partialDeepStrictEqual(answers[0]?.data, { usage: { inputTokens: 100, cachedInputTokens: 60, outputTokens: 20 }, message: { extra: { reasoning_content: "hm" } } });
   assert.equal(model.connections(), 1, "one connection serves all turns");
+});
+
+test("the session's files are in the sandbox, and the model is told of them", async (t) => {
+  const model = await startModel(t, [answer({ calls: [{ name: "read", arguments: { path: "notes/a.md" } }] }), answer({ text: "Read." })]);
+  const lab = await openLab(t, { baseURL: model.baseURL, files: [{ path: "notes/a.md", content: "forty-two" }] });
+  assert.equal(await lab.run(), "finished");
+  assert.match((await lab.of("tool.finished"))[0]?.data.content ?? "", /forty-two/);
+  assert.match(String(model.asked[0]?.body.messages[0]?.["content"]), /Files given to you in the workspace: notes\/a\.md\./);
+});
+
+test("sandboxes that do not take the files are told and replaced, and given up in the end", async (t) => {
+  const model = await startModel(t, [answer({ calls: [{ name: "read", arguments: { path: "a" } }] }), answer({ text: "It cannot be read." })]);
+  const lab = await openLab(t, { baseURL: model.baseURL, files: [{ path: "a", content: "" }] });
+  await rm(lab.sandbox.workspace, { recursive: true });
+  assert.equal(await lab.run(), "finished");
+  const reported = await lab.of("runner.reported");
+  assert.deepEqual(reported.map(({ data }) => [data.problem, data.subject]), [1, 2, 3, 4].map((count) => ["SandboxUnreachable", `sandbox-${count}`]));
+  assert.match(reported[0]?.data.message ?? "", /does not take the session's files \(spec\.files\): a does not exist/);
+  assert.deepEqual((await lab.of("sandbox.requested")).map(({ data }) => data.replaces), [undefined, "sandbox-1", "sandbox-2", "sandbox-3"]);
+  assert.partialDeepStrictEqual(await lab.of("tool.finished"), [{ data: { status: "error" } }]);
+  assert.match((await lab.of("tool.finished"))[0]?.data.content ?? "", /there is no sandbox to run it in .*does not take the session's files/);
 });
 
 test("what the model is sent only grows, and holds what it said before", async (t) => {

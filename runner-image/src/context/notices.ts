@@ -37,7 +37,7 @@ export function noSandbox(reason: string): Verdict {
 }
 
 /** Said with the first result from a sandbox that is not the one of the results before. */
-export const FRESH_SANDBOX = "The earlier sandbox was lost; this result comes from a new one. Files, installed programs and processes of before are gone.";
+export const FRESH_SANDBOX = "The earlier sandbox was lost; this result comes from a new one. What was made in the earlier one, files, installed programs and processes, is gone.";
 
 const EMPTY_ANSWER = "Your last answer was empty. Answer in words, or call a tool.";
 const CUT_ANSWER = "Your last answer reached its output limit and was cut, so it cannot be used. Give the whole answer again, shorter.";

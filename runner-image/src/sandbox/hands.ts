@@ -61,7 +61,7 @@ export function createHands({ assignment, port, times, logger, random, onChange 
       const given = new AbortController();
       const stopped = AbortSignal.any([signal, given.signal]);
       connecting = { podUid, given };
-      const target = { host: address, port, bindKey, epoch, session: bundle.session.uid, environment: bundle.environment.name };
+      const target = { host: address, port, bindKey, epoch, session: bundle.session.uid, environment: bundle.environment.name, files: bundle.files ?? [] };
       try {
         const opened = await openLink(target, { ...times, logger, random }, stopped);
         link = opened;

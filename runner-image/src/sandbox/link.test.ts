@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { connect as connectHttp2 } from "node:http2";
+import { rm } from "node:fs/promises";
 import { createServer, request } from "node:http";
 import { join } from "node:path";
 import { test } from "node:test";
@@ -18,7 +19,7 @@ const KEY = "bind-key-0123456789-0123456789-0123456789";
 const never = new AbortController().signal;
 
 function target({ port }: Pick<Sandbox, "port">, change: Partial<LinkTarget> = {}): LinkTarget {
-  return { host: "127.0.0.1", port, bindKey: KEY, epoch: 1, session: "u1", environment: "prod", ...change };
+  return { host: "127.0.0.1", port, bindKey: KEY, epoch: 1, session: "u1", environment: "prod", files: [], ...change };
 }
 
 async function open(t: TestContext, to: LinkTarget, ports: Partial<LinkPorts> = {}): Promise<Link> {
@@ -37,6 +38,25 @@ test("calls run in the sandbox and bring their results", async (t) => {
   assert.match(one.content, /one/);
   assert.match(two.content, /two[^]*3/);
   await assert.rejects(link.call(bash("x", { tool: "fly" as never, call: "root/1/2" }), never), CallRefused);
+});
+
+test("a new sandbox has the session's files before its first call, and keeps what calls make of them", async (t) => {
+  const files = [{ path: "notes/a.md", content: "given\n" }];
+  const [first, second] = [await openSandbox(t), await openSandbox(t)];
+  const link = await open(t, target(first, { files }));
+  assert.match((await link.call(bash("cat notes/a.md; echo mine > notes/a.md"), never)).content, /^given/);
+  link.close("the runner is lost");
+  const again = await open(t, target(first, { files, epoch: 2 }));
+  assert.match((await again.call(bash("cat notes/a.md", { call: "root/2/0" }), never)).content, /^mine/);
+  const other = await open(t, target(second, { files, epoch: 2 }));
+  assert.match((await other.call(bash("cat notes/a.md"), never)).content, /^given/);
+});
+
+test("a sandbox that does not take the files is lost, and says why", async (t) => {
+  const sandbox = await openSandbox(t);
+  await rm(sandbox.workspace, { recursive: true });
+  const opened = openLink(target(sandbox, { files: [{ path: "a", content: "" }] }), PORTS, never);
+  await assert.rejects(opened, (error) => error instanceof LinkLost && /does not take the session's files \(spec\.files\): a does not exist/.test(error.message));
 });
 
 test("aborting a call ends its processes", async (t) => {

@@ -2,7 +2,7 @@ import { Agent } from "node:http";
 import type { ServerHttp2Session } from "node:http2";
 import type { Logger } from "pino";
 import { sandboxResultSchema } from "@paddock/api/wire/sandbox";
-import type { SandboxCall, SandboxResult } from "@paddock/api/wire/sandbox";
+import type { SandboxCall, SandboxFiles, SandboxResult } from "@paddock/api/wire/sandbox";
 import { problemSchema, problemTypeOf } from "@paddock/api/wire/problem";
 import { delayMsOf } from "../backoff.ts";
 import { serveEgress } from "../egress/proxy.ts";
@@ -16,6 +16,7 @@ import type { PingTimes } from "./reversed.ts";
 /** How long a pod that has an address may take until its tool server answers. */
 const CONNECT_MS = 30_000;
 const BIND_MS = 5000;
+const FILES_MS = 15_000;
 const BACKOFF = { firstMs: 25, mostMs: 1000 } as const;
 
 /** Beyond the call's own limit: time to stop its processes and to send what they printed. */
@@ -47,6 +48,8 @@ export interface LinkTarget {
   readonly epoch: number;
   readonly session: string;
   readonly environment: string;
+  /** The session's own, for a sandbox that is new. */
+  readonly files: SandboxFiles["files"];
 }
 
 /** What is left out has its usual value. */
@@ -62,8 +65,9 @@ export interface LinkPorts extends LinkTimes {
 }
 
 /**
- * Binds a sandbox and opens the egress channel, again and again while its tool server starts. Rejects with LinkLost when that takes
- * longer than 30 s or the sandbox belongs to somebody else, with the signal's reason when it aborts.
+ * Binds a sandbox, puts the session's files into it when it is new, and opens the egress channel; again and again while its tool server starts.
+ * Rejects with LinkLost when that takes longer than 30 s, the sandbox belongs to somebody else or does not take the files, with the signal's
+ * reason when it aborts.
  */
 export async function openLink(target: LinkTarget, ports: LinkPorts, signal: AbortSignal): Promise<Link> {
   const agent = new Agent({ keepAlive: true });
@@ -73,6 +77,7 @@ export async function openLink(target: LinkTarget, ports: LinkPorts, signal: Abo
     signal.throwIfAborted();
     try {
       await bind(address, target.session, signal);
+      await placeFiles(address, target.files, signal);
       return await openChannel(address, { target, ports, signal });
     } catch (error) {
       signal.throwIfAborted();
@@ -91,6 +96,13 @@ async function bind(address: SandboxAddress, session: string, signal: AbortSigna
   // A refusal is a decision; anything else may be a server that is not ready.
   if (status === 401 || status === 403) throw new LinkLost(detailOf(body, status));
   throw new Error(detailOf(body, status));
+}
+
+/** Before any call can run; a sandbox that has them already keeps what calls have made of them. */
+async function placeFiles(address: SandboxAddress, files: SandboxFiles["files"], signal: AbortSignal): Promise<void> {
+  if (files.length === 0) return;
+  const { status, body } = await sendToSandbox(address, { method: "PUT", path: "/v1/files", body: { files } satisfies SandboxFiles, timeoutMs: FILES_MS, signal });
+  if (status !== 200) throw new LinkLost(`it does not take the session's files (spec.files): ${detailOf(body, status)}`);
 }
 
 interface Opening {

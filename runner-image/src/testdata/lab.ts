@@ -62,6 +62,8 @@ export interface LabOptions {
   readonly limits?: Bundle["limits"];
   readonly prompt?: string;
   readonly startTime?: string;
+  readonly files?: Bundle["files"];
+  readonly provisioning?: NonNullable<Bundle["environment"]["spec"]["sandbox"]>["provisioning"];
   /** Where the n-th sandbox is said to be; the last one holds for all others. The real one is at 127.0.0.1. */
   readonly sandboxes?: readonly string[];
 }
@@ -164,7 +166,7 @@ export async function openLab(t: TestContext, options: LabOptions): Promise<Lab>
   };
 }
 
-function bundleOf(uid: string, { baseURL, tools, model, limits, startTime }: LabOptions): Bundle {
+function bundleOf(uid: string, { baseURL, tools, model, limits, startTime, files, provisioning }: LabOptions): Bundle {
   const bundle = buildTestBundle(uid);
   const [entry] = bundle.environment.spec.models;
   if (entry === undefined) throw new Error("the test bundle has no model");
@@ -172,8 +174,9 @@ function bundleOf(uid: string, { baseURL, tools, model, limits, startTime }: Lab
     ...bundle,
     ...(limits === undefined ? {} : { limits }),
     ...(startTime === undefined ? {} : { startTime }),
+    ...(files === undefined ? {} : { files }),
     agent: { ...bundle.agent, spec: { ...bundle.agent.spec, ...(tools === undefined ? {} : { tools }) } },
-    environment: { ...bundle.environment, spec: { ...bundle.environment.spec, models: [{ ...entry, baseURL, ...model }] } },
+    environment: { ...bundle.environment, spec: { ...bundle.environment.spec, models: [{ ...entry, baseURL, ...model }], ...(provisioning === undefined ? {} : { sandbox: { provisioning } }) } },
   };
 }
 
