@@ -12,7 +12,7 @@ import { createMetrics } from "./telemetry/metrics.ts";
 
 // The whole operator between a fake API server and a gateway that keeps records in memory.
 
-const WATCHES = 6;
+const WATCHES = 7;
 const OURS = "/apis/paddock.dev/v1alpha1";
 
 interface FakeGateway {
@@ -128,7 +128,7 @@ async function open(t: TestContext): Promise<House> {
   };
   const config: Config = { ...readConfig(env), gatewayDialUrl: gateway.url };
   const connection = { url: api.url, tls: async () => ({}), authorization: async () => undefined };
-  const start = (): Operator => startOperator({ config, connection, token: async () => "t", metrics: createMetrics(), log: createLogger("silent") });
+  const start = (): Operator => startOperator({ config, connection, token: async () => "t", metrics: createMetrics(), log: createLogger("silent"), readPolicy: async (wanted) => wanted });
   const house: House = {
     api, gateway,
     writes: () => api.requests.filter((line) => !line.startsWith("GET")),

@@ -1,28 +1,27 @@
+import { buildAdmission } from "@paddock/api/admission/policies";
+import { releaseOf } from "@paddock/api/admission/policy";
 import { GATEWAY_CA } from "@paddock/api/names";
-import { agentKind } from "./agent/agent.ts";
+import { type AdmissionOptions, createAdmissionSource } from "./admission/source.ts";
 import type { Connection } from "./cluster/connect.ts";
 import { classifyClusterError } from "./cluster/errors.ts";
-import { type ApiClient, createApiClient } from "./cluster/http.ts";
-import { type ObserveOptions, observeResource } from "./cluster/observe.ts";
-import { AGENTS, ENVIRONMENTS, NETWORK_POLICIES, PODS, SERVICE_ACCOUNTS, SESSIONS } from "./cluster/resources.ts";
-import { createClusterWriter, readConfigValue, readNamespaceUid, readObject } from "./cluster/writer.ts";
+import { createApiClient } from "./cluster/http.ts";
+import { readAdmissionObject } from "./cluster/policies.ts";
+import { readConfigValue } from "./cluster/reads.ts";
 import type { Config } from "./config.ts";
-import { environmentKind } from "./environment/environment.ts";
-import { type KindPorts, type PassReport, createController, kindController } from "./kernel/controller.ts";
+import type { PassReport } from "./kernel/controller.ts";
 import { classifyWith } from "./kernel/faults.ts";
-import { type Feeds, createFeeds, createManager } from "./kernel/manager.ts";
+import { createFeeds, createManager } from "./kernel/manager.ts";
+import { createKinds } from "./kinds.ts";
+import { type Watcher, observeCluster } from "./observed.ts";
 import { createCaSource } from "./records/ca.ts";
-import { type GatewayClient, createGatewayClient } from "./records/client.ts";
+import { createGatewayClient } from "./records/client.ts";
 import { classifyGatewayError } from "./records/errors.ts";
-import { createOrphanPass } from "./records/orphans.ts";
-import { type RecordStream, createRecordStream } from "./records/stream.ts";
-import { createLogWriter } from "./records/writer.ts";
-import { sessionKind } from "./session/session.ts";
+import { createRecordStream } from "./records/stream.ts";
 import type { Settings } from "./settings.ts";
 import * as sources from "./sources.ts";
 import { type Logger, logPass } from "./telemetry/log.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
-import { wakesOf } from "./wakes.ts";
+import { createWriter } from "./writers.ts";
 
 /** What the operator is made of from outside. */
 export interface OperatorOptions {
@@ -32,6 +31,8 @@ export interface OperatorOptions {
   token(fresh: boolean): Promise<string>;
   readonly metrics: Metrics;
   readonly log: Logger;
+  /** Finds an admission policy of the release; absent means by a live read. Tests on servers without admission answer with what is wanted. */
+  readonly readPolicy?: AdmissionOptions["read"];
 }
 
 export interface Operator {
@@ -43,12 +44,13 @@ export interface Operator {
 
 // A watch that has been away for so long may hide changes that matter.
 const STALE_MS = 30_000;
-const WORKERS = { agent: 2, environment: 2, session: 16, orphan: 2 } as const;
 
 /** Wires everything together and starts it. */
-export function startOperator({ config, connection, token, metrics, log }: OperatorOptions): Operator {
+export function startOperator({ config, connection, token, metrics, log, readPolicy }: OperatorOptions): Operator {
   const client = createApiClient(connection, { onRequest: metrics.onRequest });
-  const caches = observeAll(client, { config, metrics, log });
+  const feeds = createFeeds();
+  const onTrouble = (resource: string, error: unknown, failures: number): void => log[failures > 2 ? "warn" : "debug"]({ resource, failures, reason: String(error) }, "watch lost");
+  const { watchers: clusterWatchers, caches } = observeCluster(feeds, { client, namespaces: config.watchNamespaces, onRestart: metrics.onWatchRestart, onTrouble });
   const ca = createCaSource(
     () => readConfigValue(client, { namespace: config.namespace, name: GATEWAY_CA.configMap }, GATEWAY_CA.key),
     `ConfigMap ${config.namespace}/${GATEWAY_CA.configMap}`,
@@ -57,131 +59,66 @@ export function startOperator({ config, connection, token, metrics, log }: Opera
   const stream = createRecordStream({
     client: gateway,
     onRestart: () => metrics.onWatchRestart("records", "error"),
-    onTrouble: (error, failures) => log[failures > 2 ? "warn" : "debug"]({ resource: "records", failures, reason: String(error) }, "watch lost"),
+    onTrouble: (error, failures) => onTrouble("records", error, failures),
   });
-  const feeds = feedsOf(caches, stream);
-  const settings = (): Settings => ({
-    runnerImage: config.runnerImage,
-    sandboxImage: config.sandboxImage,
-    imagePullPolicy: config.imagePullPolicy,
-    gatewayUrl: config.gatewayUrl,
-    gatewayCa: ca.known(),
-    dnsPeers: config.dnsPeers,
-    privateRanges: config.privateRanges,
-    releaseNamespace: config.namespace,
-    logLevel: config.logLevel,
+  feeds.add(sources.records, stream.feed);
+  const policies = createAdmissionSource({
+    wanted: buildAdmission(releaseOf(config.namespace, config.watchNamespaces), config),
+    read: readPolicy ?? ((wanted) => readAdmissionObject(client, wanted)),
+    onTrouble: (error, failures) => onTrouble("admission", error, failures),
   });
-  const ports: KindPorts = {
+  feeds.add(sources.admission, policies.feed);
+  const watchers: readonly Watcher[] = [
+    ...clusterWatchers,
+    policies.watcher,
+    { source: sources.records, isRequired: false, start: stream.start, stop: stream.stop, isSynced: stream.feed.isSynced, blindMs: stream.blindMs },
+  ];
+  const controllers = createKinds({
+    settings: settingsOf(config, ca.known),
+    namespaces: config.watchNamespaces,
     read: feeds,
-    writer: writerOf({ client, caches, gateway, stream }),
+    writer: createWriter({ client, caches, gateway, stream }),
     now: () => new Date(),
     classify: classifyWith(classifyClusterError, classifyGatewayError),
     report: (pass: PassReport) => {
       metrics.onPass(pass);
       logPass(log, pass);
     },
-  };
-  const controllers = controllersOf(ports, settings, config.watchNamespaces);
-  metrics.observeQueues(() => Object.values(controllers).map(({ name, depth }) => [name, depth()] as const));
-
-  const { agent, environment, session, orphan } = controllers;
-  const manager = createManager({
-    feeds,
-    controllers: [
-      { controller: agent, self: sources.agents },
-      { controller: environment, self: sources.environments },
-      { controller: session, self: sources.sessions },
-      { controller: orphan, self: sources.records },
-    ],
-    wakes: wakesOf({ agent: agent.name, environment: environment.name, session: session.name, orphan: orphan.name }),
-    after: [sources.agents, sources.environments, sources.sessions, sources.pods, sources.networkPolicies, sources.serviceAccounts],
-    also: [sources.records],
   });
+  metrics.observeQueues(() => controllers.map(({ controller: { name, depth } }) => [name, depth()] as const));
+  const sourcesOf = (isRequired: boolean) => watchers.filter((watcher) => watcher.isRequired === isRequired).map(({ source }) => source);
+  const manager = createManager({ feeds, controllers, after: sourcesOf(true), also: sourcesOf(false) });
 
-  const observations = Object.values(caches);
-  for (const observation of observations) observation.start();
-  stream.start();
-
-  const watched = [...observations.map(({ plural, store, blindMs }) => ({ name: plural, isSynced: store.isSynced, blindMs })), { name: "records", isSynced: stream.feed.isSynced, blindMs: stream.blindMs }];
+  for (const watcher of watchers) watcher.start();
   return {
-    unready: () =>
-      watched.flatMap(({ name, isSynced, blindMs }) => {
-        if (!isSynced()) return [`${name}: the initial list is not complete`];
-        return blindMs() > STALE_MS ? [`${name}: no watch for ${Math.round(blindMs() / 1000)} s`] : [];
-      }),
+    unready: () => watchers.flatMap(unreadyOf),
     stop: async () => {
       // Passes first: they still need the caches and connections that go after them.
       await manager.stop();
-      await Promise.all([stream.stop(), ...observations.map((observation) => observation.stop())]);
+      await Promise.all(watchers.map((watcher) => watcher.stop()));
       gateway.close();
       client.close();
     },
   };
 }
 
-type Caches = ReturnType<typeof observeAll>;
-
-function observeAll(client: ApiClient, { config, metrics, log }: Pick<OperatorOptions, "config" | "metrics" | "log">) {
-  const options: ObserveOptions = {
-    client,
-    namespaces: config.watchNamespaces,
-    onRestart: metrics.onWatchRestart,
-    onTrouble: (plural, error, failures) => log[failures > 1 ? "warn" : "debug"]({ resource: plural, failures, reason: String(error) }, "watch lost"),
-  };
-  return {
-    agents: observeResource(AGENTS, options),
-    environments: observeResource(ENVIRONMENTS, options),
-    sessions: observeResource(SESSIONS, options),
-    pods: observeResource(PODS, options),
-    networkPolicies: observeResource(NETWORK_POLICIES, options),
-    serviceAccounts: observeResource(SERVICE_ACCOUNTS, options),
-  };
+/** Why a source cannot be relied on, as a sentence. */
+function unreadyOf({ source: { name }, isSynced, blindMs }: Watcher): readonly string[] {
+  if (!isSynced()) return [`${name}: the initial list is not complete`];
+  return blindMs() > STALE_MS ? [`${name}: no watch for ${Math.round(blindMs() / 1000)} s`] : [];
 }
 
-function feedsOf(caches: Caches, stream: RecordStream): Feeds {
-  const feeds = createFeeds();
-  feeds.add(sources.agents, caches.agents.store);
-  feeds.add(sources.environments, caches.environments.store);
-  feeds.add(sources.sessions, caches.sessions.store);
-  feeds.add(sources.pods, caches.pods.store);
-  feeds.add(sources.networkPolicies, caches.networkPolicies.store);
-  feeds.add(sources.serviceAccounts, caches.serviceAccounts.store);
-  feeds.add(sources.records, stream.feed);
-  return feeds;
-}
-
-interface WriterParts {
-  readonly client: ApiClient;
-  readonly caches: Caches;
-  readonly gateway: GatewayClient;
-  readonly stream: RecordStream;
-}
-
-function writerOf({ client, caches, gateway, stream }: WriterParts): KindPorts["writer"] {
-  const toCluster = createClusterWriter(client, new Map(Object.values(caches).map((observation) => [observation.plural, observation])));
-  const toLog = createLogWriter({
-    gateway,
-    byUid: stream.byUid,
-    readNamespaceUid: (namespace) => readNamespaceUid(client, namespace),
-    readSessionUid: async (key) => (await readObject(client, "Session", key))?.metadata.uid,
+function settingsOf(config: Config, gatewayCa: () => string): () => Settings {
+  return () => ({
+    runnerImage: config.runnerImage,
+    sandboxImage: config.sandboxImage,
+    imagePullPolicy: config.imagePullPolicy,
+    gatewayUrl: config.gatewayUrl,
+    gatewayCa: gatewayCa(),
+    dnsPeers: config.dnsPeers,
+    privateRanges: config.privateRanges,
+    releaseNamespace: config.namespace,
+    propagatedLabels: config.propagatedLabels,
+    logLevel: config.logLevel,
   });
-  return {
-    act: (action) => (action.verb === "create" || action.verb === "apply" || action.verb === "delete" ? toCluster.act(action) : toLog(action)),
-    status: toCluster.status,
-  };
-}
-
-function controllersOf(ports: KindPorts, settings: () => Settings, namespaces: readonly string[]) {
-  const { read, writer, classify, report } = ports;
-  return {
-    agent: kindController(agentKind(), WORKERS.agent, ports),
-    environment: kindController(environmentKind(settings), WORKERS.environment, ports),
-    session: kindController(sessionKind(settings), WORKERS.session, ports),
-    orphan: createController({
-      name: "Record",
-      workers: WORKERS.orphan,
-      report,
-      pass: createOrphanPass({ read, act: writer.act, classify, namespaces, nowMs: () => performance.now() }),
-    }),
-  };
 }

@@ -23,7 +23,7 @@ export function createFeeds(): Feeds {
   const feeds = new Map<string, Feed<unknown>>();
   const of = <T>(source: Source<T>): Feed<T> => {
     const feed = feeds.get(source.name);
-    if (feed === undefined) throw new TypeError(`source ${source.name} is not observed: add its feed in main.ts`);
+    if (feed === undefined) throw new TypeError(`source ${source.name} is not observed: add it in observed.ts`);
     // `add` is the only way in, and it ties the feed's type to the source's.
     return feed as Feed<T>;
   };
@@ -37,28 +37,31 @@ export function createFeeds(): Feeds {
 }
 
 /** Which keys of a controller are to be looked at when a value of a source has changed. */
-export interface Wake {
-  connect(feeds: Feeds, controllers: ReadonlyMap<string, Controller>): void;
+export interface WakeRule {
+  connect(feeds: Feeds, wake: (key: Key) => void): void;
 }
 
 /** `keys` is called with new and old values; it may read caches, must not throw and should be cheap. */
-export function wakeOn<T>(source: Source<T>, controller: string, keys: (value: T, read: Read) => readonly Key[]): Wake {
+export function wokenBy<T>(source: Source<T>, keys: (value: T, read: Read) => readonly Key[]): WakeRule {
   return {
-    connect: (feeds, controllers) => {
-      const target = controllers.get(controller);
-      if (target === undefined) throw new TypeError(`a change of ${source.name} wakes ${controller}, which does not exist`);
+    connect: (feeds, wake) => {
       feeds.of(source).onChange((value) => {
-        for (const key of keys(value, feeds)) target.wake(key);
+        for (const key of keys(value, feeds)) wake(key);
       });
     },
   };
 }
 
+/** A controller with the source whose keys are its own, and what else concerns it. */
+export interface Managed {
+  readonly controller: Controller;
+  readonly self: Source<unknown>;
+  readonly wakes: readonly WakeRule[];
+}
+
 export interface ManagerOptions {
   readonly feeds: Feeds;
-  /** Each controller with the source whose keys are its own. */
-  readonly controllers: readonly { readonly controller: Controller; readonly self: Source<unknown> }[];
-  readonly wakes: readonly Wake[];
+  readonly controllers: readonly Managed[];
   /** No pass begins before these are synced. */
   readonly after: readonly Source<unknown>[];
   /** Their becoming synced may change any decision: it wakes every key. */
@@ -72,10 +75,11 @@ export interface Manager {
 }
 
 /** Wires sources to queues. Nothing is decided before the caches are complete. */
-export function createManager({ feeds, controllers, wakes, after, also }: ManagerOptions): Manager {
-  const byName = new Map(controllers.map(({ controller }) => [controller.name, controller]));
+export function createManager({ feeds, controllers, after, also }: ManagerOptions): Manager {
   let started = false;
-  for (const wake of wakes) wake.connect(feeds, byName);
+  for (const { controller, wakes } of controllers) {
+    for (const rule of wakes) rule.connect(feeds, controller.wake);
+  }
 
   const wakeAll = (): void => {
     for (const { controller, self } of controllers) {

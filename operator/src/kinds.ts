@@ -1,0 +1,86 @@
+import type { Environment } from "@paddock/api/environment";
+import { LABELS, shorten } from "@paddock/api/names";
+import type { BaseStatus, ObjectMeta } from "@paddock/api/object";
+import { agentKind } from "./agent/agent.ts";
+import { hasAddedLabels } from "./cluster/resources.ts";
+import { environmentKind } from "./environment/environment.ts";
+import { type KindPorts, createController, kindController } from "./kernel/controller.ts";
+import type { Kind, Read, Self, Source } from "./kernel/kind.ts";
+import { type Managed, type WakeRule, wokenBy } from "./kernel/manager.ts";
+import { createOrphanPass } from "./records/orphans.ts";
+import { sessionKind } from "./session/session.ts";
+import type { Settings } from "./settings.ts";
+import { BY_AGENT, BY_ENVIRONMENT_LIVE, BY_NAMESPACE, EVERY, admission, agents, environments, networkPolicies, pods, records, serviceAccounts, sessions } from "./sources.ts";
+import { keyOf, nameOf, ownKey, ownerKeys } from "./wakes.ts";
+
+/** What the table needs besides the ports of every kind. */
+export interface KindsOptions extends KindPorts {
+  /** Called in each observation. */
+  settings(): Settings;
+  /** Namespaces that are watched; empty means all. */
+  readonly namespaces: readonly string[];
+}
+
+/** The kinds that are reconciled: to add one is to add its entry here, and what it observes to observed.ts. */
+export function createKinds({ settings, namespaces, ...ports }: KindsOptions): readonly Managed[] {
+  const entry = <World extends { readonly self: Self<Status> }, Status extends BaseStatus>(kind: Kind<World, Status>, { workers, self, wakes }: EntryOptions): Managed => ({
+    controller: kindController(kind, workers, ports),
+    self,
+    wakes,
+  });
+  return [
+    entry(agentKind(), { workers: 2, self: agents, wakes: [wokenBy(agents, ownKey)] }),
+    entry(environmentKind(settings), {
+      workers: 2,
+      self: environments,
+      wakes: [
+        wokenBy(environments, ownKey),
+        // Namespace-wide objects serve all its Environments, and there are few of both.
+        wokenBy(networkPolicies, ({ metadata }, read) => read.list(environments, BY_NAMESPACE, metadata.namespace).map(keyOf)),
+        wokenBy(serviceAccounts, ({ metadata }, read) => read.list(environments, BY_NAMESPACE, metadata.namespace).map(keyOf)),
+        // A label of somebody else's on a pod may make a foreign network policy open it.
+        wokenBy(pods, ({ metadata }, read) => (hasAddedLabels(metadata) ? environmentsOf(metadata, read).map(keyOf) : [])),
+        wokenBy(records, ({ namespace, problem, bundle }) => (problem?.problem === "CredentialMissing" ? [{ namespace, name: bundle.environment.name }] : [])),
+        wokenBy(admission, (_view, read) => read.list(environments, EVERY, "").map(keyOf)),
+      ],
+    }),
+    entry(sessionKind(settings), {
+      workers: 16,
+      self: sessions,
+      wakes: [
+        wokenBy(sessions, ownKey),
+        wokenBy(agents, (agent, read) => read.list(sessions, BY_AGENT, nameOf(agent)).map(keyOf)),
+        wokenBy(environments, (environment, read) => read.list(sessions, BY_ENVIRONMENT_LIVE, nameOf(environment)).map(keyOf)),
+        wokenBy(pods, ownerKeys("Session")),
+        wokenBy(records, ({ namespace, name }) => [{ namespace, name }]),
+      ],
+    }),
+    orphans(ports, namespaces),
+  ];
+}
+
+// The label of an Environment with a long name is a hash of it.
+function environmentsOf({ namespace, labels }: ObjectMeta, read: Read): readonly Environment[] {
+  return read.list(environments, BY_NAMESPACE, namespace).filter(({ metadata }) => shorten(metadata.name) === labels?.[LABELS.environment]);
+}
+
+interface EntryOptions {
+  /** Passes of the kind at the same time. */
+  readonly workers: number;
+  /** All its keys are looked at when passes begin. */
+  readonly self: Source<unknown>;
+  readonly wakes: readonly WakeRule[];
+}
+
+/** Records whose Session is gone: no object of the cluster, so a pass of its own. Keys are `<namespace>/<uid>`. */
+function orphans({ read, writer, classify, report }: KindPorts, namespaces: readonly string[]): Managed {
+  const pass = createOrphanPass({ read, act: writer.act, classify, namespaces, nowMs: () => performance.now() });
+  return {
+    controller: createController({ name: "Record", workers: 2, report, pass }),
+    self: records,
+    wakes: [
+      wokenBy(records, ({ namespace, uid }) => [{ namespace, name: uid }]),
+      wokenBy(sessions, ({ metadata }) => [{ namespace: metadata.namespace, name: metadata.uid }]),
+    ],
+  };
+}
