@@ -33,8 +33,8 @@ export interface Reviews {
   operatorToken(): string;
   /** A token as the kubelet projects it into a runner pod. */
   runnerToken(pod: RunnerPod): string;
-  /** A person who may get sessions/events in these namespaces. */
-  personToken(username: string, namespaces: readonly string[]): string;
+  /** A person who may do this with sessions/events in these namespaces; `verbs` absent means get. */
+  personToken(username: string, namespaces: readonly string[], verbs?: readonly string[]): string;
   /** From now on the token is unknown. */
   revoke(token: string): void;
   /** Requests so far by path's last part, e.g. `tokenreviews`. */
@@ -50,7 +50,7 @@ export interface Reviews {
 
 interface World {
   readonly tokens: Map<string, { readonly user: User; readonly audience: string }>;
-  readonly grants: Map<string, readonly string[]>;
+  readonly grants: Map<string, { readonly namespaces: readonly string[]; readonly verbs: readonly string[] }>;
   readonly configMaps: Map<string, Readonly<Record<string, string>>>;
   readonly counts: Map<string, number>;
   broken: boolean;
@@ -96,8 +96,8 @@ export async function startReviews(): Promise<Reviews> {
       const extra = { "authentication.kubernetes.io/pod-uid": [podUid], "authentication.kubernetes.io/pod-name": [podName] };
       return issue(userOf(`system:serviceaccount:${namespace}:${POD_SERVICE_ACCOUNT}`, extra), GATEWAY_AUDIENCE);
     },
-    personToken: (username, namespaces) => {
-      world.grants.set(username, namespaces);
+    personToken: (username, namespaces, verbs = ["get"]) => {
+      world.grants.set(username, { namespaces, verbs });
       return issue(userOf(username, {}), CLUSTER_AUDIENCE);
     },
     revoke: (token) => void world.tokens.delete(token),
@@ -162,6 +162,8 @@ function reviewToken({ tokens }: World, spec: unknown): unknown {
 
 function reviewAccess({ grants }: World, spec: unknown): unknown {
   const { user, resourceAttributes: wanted } = spec as { user: string; resourceAttributes: Record<string, string> };
-  const reads = wanted.verb === "get" && wanted.group === "paddock.dev" && wanted.resource === "sessions" && wanted.subresource === "events";
-  return { allowed: reads && grants.get(user)?.includes(wanted.namespace ?? "") === true };
+  const { verb = "", namespace = "", group, resource, subresource } = wanted;
+  const grant = grants.get(user);
+  const isOurs = group === "paddock.dev" && resource === "sessions" && subresource === "events";
+  return { allowed: isOurs && grant?.verbs.includes(verb) === true && grant.namespaces.includes(namespace) };
 }

@@ -76,8 +76,10 @@ describe("the fold, event by event", () => {
     assert.deepEqual([before.request?.turn, state.request, state.epoch, state.runnerPodUid], [1, undefined, 2, "pod-2"]);
   });
 
-  it("runner.reported is the newest problem", () => {
-    assert.equal(fold([sample("runner.reported")]).problem?.subject, "openai/api-key");
+  it("runner.reported is the newest problem, until the model answers", () => {
+    const reported = fold([sample("runner.reported")]);
+    assert.equal(reported.problem?.subject, "openai/api-key");
+    assert.equal(append(reported, sample("model.responded")).problem, undefined);
   });
 
   it("model.requested opens a request and counts the attempt", () => {

@@ -82,6 +82,8 @@ function foldAnswer(state: SessionState, { data, seq }: LogEventOf<"model.respon
   const step = { seq, kind: "model", name: state.request?.model ?? "", outcome: data.finishReason, seconds: data.seconds } as const;
   return {
     request: undefined,
+    // Whatever it was, it is over: the credential is there and the endpoint answers.
+    problem: undefined,
     attempt: 0,
     turns: data.turn,
     ...(state.request?.through === undefined ? {} : { answeredThrough: state.request.through }),

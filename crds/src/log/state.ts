@@ -77,8 +77,8 @@ export interface SessionState {
   readonly inputs: readonly { readonly id: string; readonly seq: number; readonly by?: string }[];
   /** Seq of the newest event that a decision to finish must have seen. */
   readonly lastNewsSeq: number;
-  /** The newest problem the runner reported. */
-  readonly problem?: EventDataOf<"runner.reported">;
+  /** The newest problem the runner reported since the model last answered. */
+  readonly problem?: EventDataOf<"runner.reported"> | undefined;
   readonly recentSteps: readonly Step[];
 }
 

@@ -1,7 +1,8 @@
+import { z } from "zod";
 import type { LogEvent } from "../log/events.ts";
 import type { RecordView } from "./records.ts";
 
-// People ↔ gateway. Any token that the API server accepts; who may `get` `sessions/events` in the namespace may read.
+// People ↔ gateway. Any token that the API server accepts; who may `get` `sessions/events` in the namespace may read, who may `create` them may write.
 
 /**
  * `GET /v1/namespaces/{namespace}/sessions/{name}/events`: the newest session of that name, or the one with `uid`. As JSON an EventPage;
@@ -21,3 +22,26 @@ export interface EventPage {
 
 /** The session as it is now. */
 export type StateView = Omit<RecordView, "version" | "bundle" | "sandbox" | "runner">;
+
+/**
+ * `POST /v1/namespaces/{namespace}/sessions/{name}/events`: say something to the newest session of that name, or the one with `uid`.
+ * `Idempotency-Key` (1 to 200 visible ASCII characters) names the message: the same key by the same person again is the same message,
+ * and answers with the event that was stored first; absent means a new one. 409 `finished` or `stopped` when the session reads no more.
+ */
+export const personAppendSchema = z.object({
+  type: z.literal("input.received"),
+  data: z.object({
+    content: z
+      .string()
+      .max(98_304)
+      .refine((text) => text.trim() !== "", "a message has text in it")
+      .refine((text) => !text.includes("\0"), "a message holds no NUL character"),
+  }),
+});
+export type PersonAppend = z.infer<typeof personAppendSchema>;
+
+/** The event as stored. */
+export interface PersonAppendReply {
+  readonly uid: string;
+  readonly event: LogEvent;
+}

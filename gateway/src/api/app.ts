@@ -2,6 +2,7 @@ import { Hono } from "hono";
 import type { MiddlewareHandler } from "hono";
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import { decideCaller } from "../auth/roles.ts";
+import { messageRoutes } from "./messages.ts";
 import { operatorRoutes } from "./operator.ts";
 import { peopleRoutes } from "./people.ts";
 import type { ApiEnv, ApiPorts } from "./ports.ts";
@@ -21,6 +22,7 @@ export function buildApp(ports: ApiPorts): Hono<ApiEnv> {
   app.route("/v1", operatorRoutes(ports));
   app.route("/v1/runner", runnerRoutes(ports));
   app.route("/v1/namespaces", peopleRoutes(ports));
+  app.route("/v1/namespaces", messageRoutes(ports));
   app.notFound((context) => problemResponse(new ProblemError("not-found", `nothing is served at ${context.req.method} ${context.req.path.slice(0, 200)}`)));
   app.onError((error, context) => {
     const { method, path } = context.req;

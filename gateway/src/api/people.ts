@@ -8,6 +8,8 @@ import { followLog } from "../log/follow.ts";
 import type { Followed } from "../log/follow.ts";
 import { buildView } from "../log/view.ts";
 import type { EventQuery, StoredRecord } from "../store/store.ts";
+import { requireAccess, requireSession } from "./access.ts";
+import type { SessionName } from "./access.ts";
 import type { ApiEnv, ApiPorts } from "./ports.ts";
 import { ProblemError } from "./problem.ts";
 import { openEventStream } from "./stream.ts";
@@ -16,41 +18,18 @@ import type { EventStream, StreamMessage } from "./stream.ts";
 const MAX_LIMIT = 1000;
 const DEFAULT_LIMIT = 200;
 
-interface Session {
-  readonly namespace: string;
-  readonly name: string;
-}
-
-/** What people may ask, each with the rights that Kubernetes gives them. */
+/** What people may read, each with the rights that Kubernetes gives them. */
 export function peopleRoutes(ports: ApiPorts): Hono<ApiEnv> {
   const app = new Hono<ApiEnv>();
   app.get("/:namespace/sessions/:name/events", async (context) => {
-    const session: Session = { namespace: context.req.param("namespace"), name: context.req.param("name") };
-    await requireReading(ports, context, session);
-    const uid = context.req.query("uid");
-    const record = await ports.store.recordNamed(session.namespace, session.name, uid);
-    if (record === undefined) throw unknownSession(session, uid);
+    const session: SessionName = { namespace: context.req.param("namespace"), name: context.req.param("name") };
+    await requireAccess(ports, context, "get", session);
+    const record = await requireSession(ports, context, session);
     const query = parseQuery(context);
     const wantsStream = context.req.header("accept")?.includes("text/event-stream") === true;
     return wantsStream ? streamEvents(ports, context, { session, record, query }) : listEvents(ports, context, { record, query });
   });
   return app;
-}
-
-async function requireReading({ reviewer }: ApiPorts, context: Context<ApiEnv>, { namespace, name }: Session): Promise<void> {
-  const identity = context.get("identity");
-  const access = await reviewer.reviewReading(identity, namespace, name);
-  if (access === "allowed") return;
-  if (access === "unavailable") throw new ProblemError("unavailable", "the Kubernetes API server could not check your rights: try again in a few seconds");
-  throw new ProblemError(
-    "forbidden",
-    `${identity.username} may not get sessions/events of paddock.dev in namespace ${namespace}: ask its administrator for a role with verb get on resource sessions/events, e.g. the role paddock-user`,
-  );
-}
-
-function unknownSession({ namespace, name }: Session, uid: string | undefined): ProblemError {
-  const which = uid === undefined ? "" : ` with uid ${uid}`;
-  return new ProblemError("not-found", `namespace ${namespace} has no log of a session ${name}${which}: it begins when the session's Agent and Environment are there; see kubectl get sessions -n ${namespace}`);
 }
 
 function parseQuery(context: Context<ApiEnv>): EventQuery {
@@ -82,7 +61,7 @@ async function listEvents({ store }: ApiPorts, context: Context<ApiEnv>, { recor
 }
 
 interface Read {
-  readonly session: Session;
+  readonly session: SessionName;
   readonly record: StoredRecord;
   readonly query: EventQuery;
 }
@@ -145,10 +124,10 @@ export function resumeAfter(lastEventId: string | undefined, uid: string): numbe
   return of === uid && /^[0-9]{1,9}$/.test(digits) ? Number(digits) : undefined;
 }
 
-async function cutWhenRevoked({ reviewer }: ApiPorts, context: Context<ApiEnv>, { stream, session }: { stream: EventStream; session: Session }): Promise<void> {
+async function cutWhenRevoked({ reviewer }: ApiPorts, context: Context<ApiEnv>, { stream, session }: { stream: EventStream; session: SessionName }): Promise<void> {
   const reviewed = await reviewer.reviewToken(context.get("token"));
   // An API server that cannot be asked says nothing against them.
   if (reviewed.kind === "unavailable") return;
-  const access = reviewed.kind === "rejected" ? "denied" : await reviewer.reviewReading(reviewed.identity, session.namespace, session.name);
+  const access = reviewed.kind === "rejected" ? "denied" : await reviewer.reviewAccess(reviewed.identity, { verb: "get", ...session });
   if (access === "denied") stream.stop();
 }

@@ -24,8 +24,17 @@ export type Reviewed = { readonly kind: "identity"; readonly identity: Identity 
 export interface Reviewer {
   /** Whose token this is. Never throws. */
   reviewToken(token: string): Promise<Reviewed>;
-  /** May they read the events of this session? Asked as themselves. Never throws. */
-  reviewReading(identity: Identity, namespace: string, name: string): Promise<"allowed" | "denied" | "unavailable">;
+  /** May they do this with the events of this session? Asked as themselves. Never throws. */
+  reviewAccess(identity: Identity, wanted: EventAccess): Promise<"allowed" | "denied" | "unavailable">;
+}
+
+/** `get` reads a session's log, `create` adds to it. */
+export type EventVerb = "get" | "create";
+
+export interface EventAccess {
+  readonly verb: EventVerb;
+  readonly namespace: string;
+  readonly name: string;
 }
 
 export interface ReviewerPorts {
@@ -60,9 +69,9 @@ export function createReviewer(ports: ReviewerPorts): Reviewer {
         ports.count(reviewed.kind);
         return { value: reviewed, keepMs: keptMs[reviewed.kind] };
       }),
-    reviewReading: (identity, namespace, name) =>
-      accesses.get(keyOf(JSON.stringify([identity, namespace, name])), async () => {
-        const value = await askReading(ports, identity, { namespace, name });
+    reviewAccess: (identity, { verb, namespace, name }) =>
+      accesses.get(keyOf(JSON.stringify([identity, verb, namespace, name])), async () => {
+        const value = await askAccess(ports, identity, { verb, namespace, name });
         return { value, keepMs: keptMs[value] };
       }),
   };
@@ -96,8 +105,8 @@ function readReview({ authenticated, audiences, user }: z.infer<typeof tokenRevi
   return { kind: "identity", identity: { username, uid, groups, extra: user.extra ?? {}, forGateway } };
 }
 
-async function askReading({ api, report }: ReviewerPorts, { username, uid, groups, extra: more }: Identity, session: { namespace: string; name: string }) {
-  const resourceAttributes = { ...session, verb: "get", group: GROUP, version: VERSION, resource: "sessions", subresource: "events" };
+async function askAccess({ api, report }: ReviewerPorts, { username, uid, groups, extra: more }: Identity, wanted: EventAccess) {
+  const resourceAttributes = { ...wanted, group: GROUP, version: VERSION, resource: "sessions", subresource: "events" };
   const review = { apiVersion: "authorization.k8s.io/v1", kind: "SubjectAccessReview", spec: { user: username, uid, groups, extra: more, resourceAttributes } };
   try {
     const { status, body } = await api.send("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", "application/json", review);

@@ -42,7 +42,24 @@ test("a view shows the record without its keys", () => {
     toolCalls: 0,
     usage: { ...usage, totalTokens: 107, costUSD: "0.0015" },
     recentSteps: [{ seq: 5, kind: "model", name: "m", outcome: "stop", seconds: 1 }],
+    deadline: "2026-01-01T01:00:00.000Z",
   });
+});
+
+test("a record that waits says since when and what was answered, and has no deadline until the next input", () => {
+  const text = `${"x".repeat(4095)}ä`;
+  const frozen = { ...bundle, mode: "Conversation" as const, startTime: "2025-12-31T00:00:00.000Z" };
+  const begun = foldAll([...boundEvents(frozen), startedEvent("p1", 1), requestedEvent(1, 1, 3), event("model.responded", answer)]);
+  const waiting = foldAll([event("run.waiting", { for: "input", text, through: 5 })], begun);
+  const view = buildView(recordOf(waiting));
+  assert.deepEqual(view.activity, { kind: "Waiting", for: "input", since: "2026-01-01T00:00:00.000Z" });
+  assert.deepEqual([view.answer, view.deadline, view.problem], [{ text: "x".repeat(4095), truncated: true }, undefined, undefined]);
+  const active = buildView(recordOf(foldAll([event("input.received", { id: "next", content: "more" })], waiting)));
+  assert.deepEqual([active.activity, active.answer, active.deadline], [{ kind: "Active" }, undefined, "2026-01-01T01:00:00.000Z"]);
+  assert.notEqual(urgentPartOf(active), urgentPartOf(view));
+  const cancelled = foldAll([event("session.cancelled", { reason: "" }), runFinishedEvent({ outcome: "Cancelled", text: "" })], waiting);
+  const over = buildView(recordOf(cancelled));
+  assert.deepEqual([over.activity.kind, over.answer, over.deadline], ["Finished", undefined, undefined]);
 });
 
 test("an answer of unknown cost leaves the cost out", () => {
@@ -54,6 +71,7 @@ test("a finished record has its result, and no problem any more", () => {
   const problem = event("runner.reported", { problem: "EndpointUnreachable", subject: "m", message: "" });
   const active = buildView(recordOf(foldAll([problem], started)));
   assert.deepEqual(active.problem, { problem: "EndpointUnreachable", subject: "m", message: "" });
+  assert.equal(buildView(recordOf(foldAll([problem, event("model.responded", answer)], started))).problem, undefined, "the model answered since");
   const finished = buildView(recordOf(foldAll([problem, runFinishedEvent({ outcome: "ModelError", text: "", reason: "no answer" })], started)));
   assert.equal(finished.problem, undefined);
   assert.deepEqual(finished.activity, { kind: "Finished", outcome: "ModelError", at: "2026-01-01T00:00:00.000Z" });

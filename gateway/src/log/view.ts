@@ -1,22 +1,23 @@
 import { formatUsd } from "@paddock/api/log/money";
+import { deadlineAt } from "@paddock/api/log/state";
 import type { SessionState, Totals } from "@paddock/api/log/state";
 import type { RecordView } from "@paddock/api/wire/records";
 import { canonicalJson } from "@paddock/api/log/canonical";
 import type { StoredRecord } from "../store/store.ts";
 
-/** Bytes of a result's text that status may hold. */
+/** Bytes of a result's or an answer's text that status may hold. */
 const RESULT_BYTES = 4096;
 
 /** A record as the operator sees it. Pure. */
 export function buildView({ uid, namespace, name, version, bundle, bundleDigest, state, runner }: StoredRecord): RecordView {
   const { agent, environment, limits, startTime, traceId } = bundle;
-  const { finished, problem, sandbox, cancelled, lastSeq, turns, toolCalls, recentSteps } = state;
+  const { finished, waiting, sandbox, cancelled, lastSeq, turns, toolCalls, recentSteps } = state;
   return {
     uid,
     namespace,
     name,
     version,
-    activity: finished === undefined ? { kind: "Active" } : { kind: "Finished", outcome: finished.outcome, at: finished.at },
+    activity: activityOf(state),
     bundle: { digest: bundleDigest, agentDigest: agent.digest, environment, limits, startTime, traceId },
     runner: { ...(runner.podUid === undefined ? {} : { podUid: runner.podUid }), epoch: state.epoch, connected: runner.connected, since: runner.since },
     sandbox,
@@ -26,14 +27,27 @@ export function buildView({ uid, namespace, name, version, bundle, bundleDigest,
     toolCalls,
     usage: buildUsage(state.totals),
     recentSteps,
-    ...(problem === undefined || finished !== undefined ? {} : { problem }),
+    ...underWay(state),
+    ...(waiting === undefined || finished !== undefined ? {} : { answer: startOfText(waiting.text) }),
     ...(finished === undefined ? {} : { result: buildResult(finished) }),
   };
 }
 
+function activityOf({ finished, waiting }: SessionState): RecordView["activity"] {
+  if (finished !== undefined) return { kind: "Finished", outcome: finished.outcome, at: finished.at };
+  return waiting === undefined ? { kind: "Active" } : { kind: "Waiting", for: waiting.for, since: waiting.since };
+}
+
+/** What only means something while an input is under way. */
+function underWay(state: SessionState): Pick<RecordView, "deadline" | "problem"> {
+  const { finished, waiting, problem } = state;
+  if (finished !== undefined || waiting !== undefined) return {};
+  return { deadline: new Date(deadlineAt(state)).toISOString(), ...(problem === undefined ? {} : { problem }) };
+}
+
 /** The part of a view whose change the operator acts on: it is sent at once, the rest may wait for more. Pure. */
-export function urgentPartOf({ activity, runner, sandbox, cancelled, problem, result }: RecordView): string {
-  return canonicalJson({ activity, runner, sandbox, cancelled, problem, result });
+export function urgentPartOf({ activity, runner, sandbox, cancelled, deadline, problem, answer, result }: RecordView): string {
+  return canonicalJson({ activity, runner, sandbox, cancelled, deadline, problem, answer, result });
 }
 
 function buildUsage({ inputTokens, cachedInputTokens, outputTokens, costNanoUSD }: Totals): RecordView["usage"] {
@@ -42,8 +56,12 @@ function buildUsage({ inputTokens, cachedInputTokens, outputTokens, costNanoUSD 
 }
 
 function buildResult({ outcome, text, reason }: NonNullable<SessionState["finished"]>): NonNullable<RecordView["result"]> {
+  return { outcome, ...startOfText(text), message: reason };
+}
+
+function startOfText(text: string): { readonly text: string; readonly truncated: boolean } {
   const start = startOf(text, RESULT_BYTES);
-  return { outcome, text: start, truncated: start.length < text.length, message: reason };
+  return { text: start, truncated: start.length < text.length };
 }
 
 /** The longest start of a text that has at most `bytes` bytes of UTF-8 and ends on a whole character. Pure. */
