@@ -39,6 +39,17 @@ export function callSteps(view: View, here: Here, turn: Turn): readonly Step[] {
   return [...finishes, ...starts, ...(waitsForSandbox ? [sandbox.step] : [])];
 }
 
+/** The request that an Environment of eager sandboxes makes beside the model's first answer: one per runner, and none for an agent without tools. Pure. */
+export function eagerSteps({ bundle, state, events }: View): readonly Step[] {
+  const { agent, environment } = bundle;
+  if (environment.spec.sandbox?.provisioning !== "Eager" || (agent.spec.tools ?? []).length === 0) return [];
+  if (state.sandbox.bound !== undefined || state.sandbox.pending) return [];
+  const start = events.findLastIndex(({ type }) => type === "runner.started");
+  // One that was lost since is only asked for again when a call needs it.
+  if (events.slice(start + 1).some(({ type }) => type === "sandbox.requested")) return [];
+  return [{ kind: "requestSandbox", reason: `Environment ${environment.name} provisions sandboxes eagerly` }];
+}
+
 /** What the resume table says for one decided call; undefined: it waits for the sandbox. */
 function callStep(state: CallState, sandbox: Sandbox, { view, turn }: { readonly view: View; readonly turn: Turn }): Step | undefined {
   const { call, name, attempts, decision } = state;
@@ -82,9 +93,11 @@ function absentSandbox(events: readonly LogEvent[], tool: string): Sandbox {
   return { phase: "absent", step: { kind: "requestSandbox", reason: `${tool} needs a sandbox again: ${last}` } };
 }
 
-/** Why sandboxes were given up since a call last had a result of its own, oldest first. */
+/** Why sandboxes were given up since a call last had a result of its own or a message came, oldest first: waiting costs a sandbox, too. */
 function lossesOf(events: readonly LogEvent[]): readonly string[] {
-  const result = events.findLastIndex((event) => event.type === "tool.finished" && (event.data.status === "ok" || event.data.status === "timeout"));
+  const result = events.findLastIndex(
+    (event) => event.type === "input.received" || (event.type === "tool.finished" && (event.data.status === "ok" || event.data.status === "timeout")),
+  );
   return events.slice(result + 1).flatMap((event) => {
     if (event.type === "sandbox.lost") return [event.data.reason];
     return event.type === "sandbox.requested" && event.data.replaces !== undefined ? [event.data.reason] : [];

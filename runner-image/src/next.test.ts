@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import type { Bundle } from "@paddock/api/log/bundle";
 import type { EventDataOf, NewEvent } from "@paddock/api/log/events";
 import { decidedEvent, event, requestedEvent, respondedEvent, runFinishedEvent, startedEvent, toolFinishedEvent, toolStartedEvent } from "../../test/fakes/session.ts";
 import { next } from "./next.ts";
@@ -91,6 +92,20 @@ for (const { name, log, here, steps } of rows) {
     for (const [index, step] of steps.entries()) assert.partialDeepStrictEqual(taken[index], step);
   });
 }
+
+test("an eager sandbox is asked for once per runner, beside the model, and not for an agent without tools", () => {
+  const { agent, environment } = BUNDLE;
+  const eager: Bundle = { ...BUNDLE, environment: { ...environment, spec: { ...environment.spec, sandbox: { provisioning: "Eager" } } } };
+  const kinds = (log: readonly NewEvent[], bundle = eager, epoch = 1): string[] => next(viewOf(log, bundle), { epoch, nowMs: START, stopping: false, underWay: new Set() }).map(({ kind }) => kind);
+  assert.deepEqual(kinds([started]), ["requestSandbox", "askModel"]);
+  assert.deepEqual(kinds([started, requestedSandbox]), ["askModel"]);
+  assert.deepEqual(kinds([started, requestedSandbox, boundSandbox]), ["askModel"]);
+  assert.deepEqual(kinds([started, requestedSandbox, boundSandbox, lostSandbox]), ["askModel"], "it is asked for again when a call needs it");
+  assert.deepEqual(kinds([started, requestedSandbox, lostSandbox, startedEvent("p2", 2)], eager, 2), ["requestSandbox", "askModel"]);
+  assert.deepEqual(kinds([started, ...said(1, "Done.")]), ["finish"]);
+  assert.deepEqual(kinds([started], BUNDLE), ["askModel"]);
+  assert.deepEqual(kinds([started], { ...eager, agent: { ...agent, spec: { ...agent.spec, tools: [] } } }), ["askModel"]);
+});
 
 test("a runner that takes over tells what was in flight", () => {
   const log = [...decided("bash", "Once"), requestedSandbox, boundSandbox, toolStartedEvent(CALL, 1)];

@@ -1,10 +1,10 @@
 import type { EventDataOf, LogEventOf } from "@paddock/api/log/events";
-import { deadlineAt } from "@paddock/api/log/state";
+import { deadlineAt, turnsUsed, unseenInput } from "@paddock/api/log/state";
 import { cancelledCall, CUT_CALL, FILTERED_CALL, nudgeFor } from "./context/notices.ts";
 import type { Verdict } from "./context/notices.ts";
 import { failuresOf, turnOf } from "./context/turn.ts";
 import type { MadeCall, Turn } from "./context/turn.ts";
-import { callSteps } from "./next-calls.ts";
+import { callSteps, eagerSteps } from "./next-calls.ts";
 import type { View } from "./transcript.ts";
 
 /** What this process knows and the log does not. */
@@ -36,6 +36,8 @@ export type Step =
   | { readonly kind: "finishCall"; readonly call: string; readonly verdict: Verdict }
   | { readonly kind: "requestSandbox"; readonly reason: string; readonly replaces?: string }
   | { readonly kind: "connectSandbox"; readonly podUid: string; readonly address: string }
+  /** Every input of a Conversation is answered. */
+  | { readonly kind: "awaitInput"; readonly text: string }
   | { readonly kind: "finish"; readonly outcome: Outcome; readonly text: string; readonly reason: string }
   | { readonly kind: "exit"; readonly why: "finished" | "fenced" };
 
@@ -55,7 +57,7 @@ export function keyOf(step: Step): string {
 
 /**
  * What to do next, as the log stands: every step that can be done now and is not under way. Empty: wait until the log moves, a step ends
- * or the deadline comes. Pure; first match wins.
+ * or the deadline comes; a Conversation that waits only has the log to wait for. Pure; first match wins.
  */
 export function next(view: View, here: Here): readonly Step[] {
   return decide(view, here).filter((step) => !here.underWay.has(keyOf(step)));
@@ -74,19 +76,25 @@ function decide(view: View, here: Here): readonly Step[] {
 /** What ends the run whatever its turn is at. */
 function endOf(view: View, { nowMs, refusal }: Here): End | undefined {
   if (view.state.cancelled) return { outcome: "Cancelled", reason: "The session was cancelled (spec.cancel)." };
+  if (view.state.waiting !== undefined) return undefined;
   if (nowMs >= deadlineAt(view.state)) return { outcome: "DeadlineExceeded", reason: overdue(view) };
   return refusal === undefined ? undefined : { outcome: "RunnerFailed", reason: refusal };
 }
 
 function workSteps(view: View, here: Here): readonly Step[] {
   const { state } = view;
+  if (state.waiting !== undefined) return [];
   if (state.request !== undefined) return here.underWay.has("askModel") ? [] : [{ kind: "abandonRequest", turn: state.request.turn, attempt: state.request.attempt }];
   const turn = turnOf(view.events);
   const open = state.calls.filter((call) => call.finished === undefined);
-  if (open.length === 0) return [afterCalls(view, turn)];
+  if (open.length === 0) return beforeModel(view, afterCalls(view, turn));
   const cut = cutVerdict(turn);
   if (cut !== undefined) return open.map(({ call }) => ({ kind: "finishCall", call, verdict: cut }));
   return callSteps(view, here, turn);
+}
+
+function beforeModel(view: View, step: Step): readonly Step[] {
+  return step.kind === "askModel" ? [...eagerSteps(view), step] : [step];
 }
 
 function startRunner({ state, events }: View): Step {
@@ -95,7 +103,12 @@ function startRunner({ state, events }: View): Step {
 }
 
 function overdue({ state }: View): string {
-  return `The session's ${state.limits.timeoutSeconds} s were over before it was done. Raise limits.timeoutSeconds of the Session (and of its Environment, which is the ceiling), or give it less to do.`;
+  return `The ${state.limits.timeoutSeconds} s ${spanOf(state)} were over before it was done. Raise limits.timeoutSeconds of the Session (and of its Environment, which is the ceiling), or give it less to do.`;
+}
+
+/** What limits count for. */
+function spanOf({ mode }: View["state"]): string {
+  return mode === "Conversation" ? "of the newest message" : "of the session";
 }
 
 interface End {
@@ -119,14 +132,14 @@ function cutVerdict({ answer }: Turn): Verdict | undefined {
 /** All calls of the newest answer have their results, or it made none. */
 function afterCalls(view: View, turn: Turn): Step {
   const { answer } = turn;
-  if (answer === undefined || turn.since.some(({ type }) => type === "input.received")) return askModel(view, turn);
+  if (answer === undefined || unseenInput(view.state) !== undefined) return askModel(view, turn);
   const { message, finishReason } = answer.data;
   if (finishReason === "content_filter") {
     return modelError(turn, "The endpoint's content filter ended the answer (finish reason content_filter). Change the prompt or the Agent's instructions, or use another model.");
   }
   if (message.toolCalls.length > 0) return askModel(view, turn);
   if (nudgeFor(message, finishReason) !== undefined) return afterUselessAnswer(view, turn, answer);
-  return { kind: "finish", outcome: "Completed", text: message.text, reason: "" };
+  return view.bundle.mode === "Conversation" ? { kind: "awaitInput", text: message.text } : { kind: "finish", outcome: "Completed", text: message.text, reason: "" };
 }
 
 function afterUselessAnswer(view: View, turn: Turn, answer: LogEventOf<"model.responded">): Step {
@@ -142,12 +155,12 @@ function askModel({ state }: View, turn: Turn): Step {
   const failures = failuresOf(turn).filter(({ data }) => data.class !== "cancelled");
   const failed = failures.at(-1)?.data;
   if (failed !== undefined && failed.delaySeconds === undefined) return modelError(turn, failed.message);
-  if (state.turns >= state.limits.maxTurns) return turnsUsed(state.limits.maxTurns, turn);
+  if (turnsUsed(state) >= state.limits.maxTurns) return endOfTurns(state, turn);
   return { kind: "askModel", turn: state.turns + 1, attempt: state.attempt + 1, failures: failures.length, delaySeconds: failed?.delaySeconds ?? 0 };
 }
 
-function turnsUsed(maxTurns: number, turn: Turn): Step {
-  const reason = `The session used its ${maxTurns} turns (model answers) without coming to an end. Raise limits.maxTurns of the Session, its Agent and its Environment, or give it less to do.`;
+function endOfTurns(state: View["state"], turn: Turn): Step {
+  const reason = `The ${state.limits.maxTurns} turns (model answers) ${spanOf(state)} were used without coming to an end. Raise limits.maxTurns of the Session, its Agent and its Environment, or give it less to do.`;
   return { kind: "finish", outcome: "MaxTurns", text: turn.answer?.data.message.text ?? "", reason };
 }
 

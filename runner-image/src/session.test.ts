@@ -47,6 +47,20 @@ test("the session's files are in the sandbox, and the model is told of them", as
   assert.match(String(model.asked[0]?.body.messages[0]?.["content"]), /Files given to you in the workspace: notes\/a\.md\./);
 });
 
+test("an eager sandbox is asked for before the model, comes up beside its answer, and is used", async (t) => {
+  let boundFirst: () => Promise<unknown> = () => Promise.resolve();
+  const late = answer({ calls: [{ name: "bash", arguments: { command: "echo here" } }] });
+  const model = await startModel(t, [(response, asked, request) => void boundFirst().then(() => late(response, asked, request)), answer({ text: "Done." })]);
+  const lab = await openLab(t, { baseURL: model.baseURL, provisioning: "Eager" });
+  // The answer is held back until the sandbox is bound: nothing but an eager request can bind it.
+  boundFirst = () => lab.seen(({ type }) => type === "sandbox.bound");
+  assert.equal(await lab.run(), "finished");
+  const types = (await lab.events()).map(({ type }) => type);
+  assert.deepEqual(types.slice(2, 4), ["runner.started", "sandbox.requested"]);
+  assert.deepEqual([types.filter((type) => type === "sandbox.requested").length, types.indexOf("sandbox.bound") < types.indexOf("model.responded")], [1, true]);
+  assert.match((await lab.of("tool.finished"))[0]?.data.content ?? "", /here/);
+});
+
 test("sandboxes that do not take the files are told and replaced, and given up in the end", async (t) => {
   const model = await startModel(t, [answer({ calls: [{ name: "read", arguments: { path: "a" } }] }), answer({ text: "It cannot be read." })]);
   const lab = await openLab(t, { baseURL: model.baseURL, files: [{ path: "a", content: "" }] });
