@@ -12,6 +12,8 @@ export interface PodView extends Observed {
   readonly status: {
     readonly phase?: "Pending" | "Running" | "Succeeded" | "Failed" | "Unknown";
     readonly podIP?: string;
+    /** When the node took the pod, RFC 3339; absent before. */
+    readonly startTime?: string;
     readonly reason?: string;
     readonly message?: string;
     readonly conditions?: readonly { readonly type: string; readonly status: string; readonly reason?: string; readonly message?: string }[];
@@ -63,6 +65,8 @@ export interface AdmissionView {
 export const BY_SESSION_UID = "session-uid";
 export const BY_UID = "uid";
 export const BY_NAMESPACE = "namespace";
+/** Environments, all of them, under "". */
+export const EVERY = "every";
 /** Sessions that have not finished, by `<namespace>/<agentRef.name>` and `<namespace>/<environmentRef.name>`: what is done per session does not grow with those that are kept. */
 export const BY_AGENT = "agent";
 export const BY_ENVIRONMENT_LIVE = "environment-live";

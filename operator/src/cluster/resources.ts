@@ -73,7 +73,7 @@ export const ENVIRONMENTS: ObservedResource<Environment> = {
   source: sources.environments,
   endpoint: ENDPOINTS.Environment,
   slim: (raw) => slimResource("Environment", raw) as Environment,
-  indexes: byNamespace,
+  indexes: { ...byNamespace, [sources.EVERY]: () => "" },
 };
 
 export const SCHEDULES: ObservedResource<Schedule> = {

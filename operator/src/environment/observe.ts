@@ -1,10 +1,14 @@
 import type { Environment } from "@paddock/api/environment";
-import { BASELINE_POLICY, POD_SERVICE_ACCOUNT, environmentPolicyName } from "@paddock/api/names";
+import { BASELINE_POLICY, POD_SERVICE_ACCOUNT, environmentPolicyName, shorten } from "@paddock/api/names";
+import type { RecordView } from "@paddock/api/wire/records";
 import type { Key, Observed, Read } from "../kernel/kind.ts";
 import type { Settings } from "../settings.ts";
-import { type PolicyView, environments, networkPolicies, serviceAccounts } from "../sources.ts";
+import {
+  ADMISSION_KEY, type AdmissionView, BY_ADDED_LABELS, BY_MISSING_CREDENTIAL, BY_NAMESPACE, type PodView, type PolicyView,
+  admission, environments, networkPolicies, pods, records, serviceAccounts,
+} from "../sources.ts";
 
-/** What a decision about an Environment reads: the static objects as the caches show them, each under the name that is ours. */
+/** What a decision about an Environment reads: the static objects as the caches show them, each under the name that is ours, and what stands in the way. */
 export interface EnvironmentWorld {
   readonly self: Environment;
   readonly settings: Settings;
@@ -12,18 +16,31 @@ export interface EnvironmentWorld {
   readonly baseline: PolicyView | undefined;
   readonly runnerPolicy: PolicyView | undefined;
   readonly sandboxPolicy: PolicyView | undefined;
+  /** All of the namespace, ours too. */
+  readonly policies: readonly PolicyView[];
+  /** Pods of the Environment that carry labels of others. */
+  readonly labelledPods: readonly PodView[];
+  /** undefined until it was looked at. */
+  readonly admission: AdmissionView | undefined;
+  /** Records of sessions of the Environment whose runner waits for a Secret; undefined until the records are known. */
+  readonly waiting: readonly RecordView[] | undefined;
 }
 
 export function observeEnvironment(read: Read, key: Key, settings: Settings): EnvironmentWorld | undefined {
   const self = read.get(environments, key);
   if (self === undefined) return undefined;
-  const policy = (name: string): PolicyView | undefined => read.get(networkPolicies, { namespace: key.namespace, name });
+  const { namespace, name } = key;
+  const policy = (policyName: string): PolicyView | undefined => read.get(networkPolicies, { namespace, name: policyName });
   return {
     self,
     settings,
-    account: read.get(serviceAccounts, { namespace: key.namespace, name: POD_SERVICE_ACCOUNT }),
+    account: read.get(serviceAccounts, { namespace, name: POD_SERVICE_ACCOUNT }),
     baseline: policy(BASELINE_POLICY),
-    runnerPolicy: policy(environmentPolicyName(key.name, "runner")),
-    sandboxPolicy: policy(environmentPolicyName(key.name, "sandbox")),
+    runnerPolicy: policy(environmentPolicyName(name, "runner")),
+    sandboxPolicy: policy(environmentPolicyName(name, "sandbox")),
+    policies: read.list(networkPolicies, BY_NAMESPACE, namespace),
+    labelledPods: read.list(pods, BY_ADDED_LABELS, `${namespace}/${shorten(name)}`),
+    admission: read.get(admission, ADMISSION_KEY),
+    waiting: read.isSynced(records) ? read.list(records, BY_MISSING_CREDENTIAL, self.metadata.uid) : undefined,
   };
 }

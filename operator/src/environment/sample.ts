@@ -1,8 +1,13 @@
+import type { EnvironmentReason } from "@paddock/api/conditions";
 import type { Environment } from "@paddock/api/environment";
 import type { ObjectMeta } from "@paddock/api/object";
 import type { Manifest } from "../kernel/kind.ts";
 import type { Settings } from "../settings.ts";
 import type { EnvironmentWorld } from "./observe.ts";
+import { buildBaselinePolicy } from "./policy-baseline.ts";
+import { buildRunnerPolicy } from "./policy-runner.ts";
+import { buildSandboxPolicy } from "./policy-sandbox.ts";
+import { buildServiceAccount } from "./service-account.ts";
 
 // Values that tests of this folder start from.
 
@@ -17,6 +22,7 @@ export const settings: Settings = {
   dnsPeers: [{ namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": "kube-system" } }, podSelector: { matchLabels: { "k8s-app": "kube-dns" } } }],
   privateRanges: ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10", "fc00::/7", "fe80::/10"],
   releaseNamespace: "paddock-system",
+  propagatedLabels: [],
   logLevel: "info",
 };
 
@@ -30,10 +36,42 @@ export function environment(spec: Partial<Environment["spec"]> = {}, metadata: P
 }
 
 export function world(change: Partial<EnvironmentWorld> = {}): EnvironmentWorld {
-  return { self: environment(), settings, account: undefined, baseline: undefined, runnerPolicy: undefined, sandboxPolicy: undefined, ...change };
+  return {
+    self: environment(),
+    settings,
+    account: undefined,
+    baseline: undefined,
+    runnerPolicy: undefined,
+    sandboxPolicy: undefined,
+    policies: [],
+    labelledPods: [],
+    admission: { trusted: true, problems: [] },
+    waiting: [],
+    ...change,
+  };
 }
 
 /** A manifest as the cache shows it once it stands. */
 export function standing<T extends Manifest>({ metadata, ...rest }: T): Omit<T, "metadata"> & { readonly metadata: ObjectMeta } {
   return { ...rest, metadata: { ...metadata, uid: `uid-of-${metadata.name}`, resourceVersion: "1", creationTimestamp: CREATED } };
+}
+
+/** Everything stands as built for this Environment. */
+export function complete(self = environment(), change: Partial<EnvironmentWorld> = {}): EnvironmentWorld {
+  return world({
+    self,
+    account: standing(buildServiceAccount("demo")),
+    baseline: standing(buildBaselinePolicy("demo")),
+    runnerPolicy: standing(buildRunnerPolicy(self, settings)),
+    sandboxPolicy: standing(buildSandboxPolicy(self)),
+    ...change,
+  });
+}
+
+/** The Environment with a status that says `reason`, since CREATED. */
+export function told(self: Environment, reason: EnvironmentReason, { abnormal, generation = 1 }: { readonly abnormal?: "Reconciling" | "Stalled"; readonly generation?: number } = {}): Environment {
+  const status = reason === "Available" ? "True" : "False";
+  const said = { reason, message: "", observedGeneration: generation, lastTransitionTime: CREATED };
+  const conditions = [{ type: "Ready", status, ...said } as const, ...(abnormal === undefined ? [] : [{ type: abnormal, status: "True", ...said } as const])];
+  return { ...self, status: { observedGeneration: generation, conditions } };
 }

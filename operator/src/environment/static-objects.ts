@@ -1,5 +1,6 @@
 import { isDeepStrictEqual } from "node:util";
 import { GROUP } from "@paddock/api/group";
+import { LABELS, MANAGED_BY } from "@paddock/api/names";
 import type { OwnerReference } from "@paddock/api/object";
 import type { Manifest, Observed } from "../kernel/kind.ts";
 import { buildBaselinePolicy } from "./policy-baseline.ts";
@@ -17,6 +18,8 @@ export type Standing = "Built" | "Astray" | "Leftover" | "Foreign";
 
 export interface StaticObject {
   readonly manifest: Manifest;
+  /** An object of that name is there. */
+  readonly isThere: boolean;
   readonly standing: Standing;
 }
 
@@ -30,26 +33,39 @@ export function staticObjects({ self, settings, account, baseline, runnerPolicy,
   ];
   const serviceAccount = buildServiceAccount(namespace);
   return [
-    { manifest: serviceAccount, standing: standingOf(serviceAccount, account, true) },
-    ...policies.map(({ manifest, current }) => ({ manifest, standing: standingOf(manifest, current, isSamePolicy(manifest.spec, current?.spec)) })),
+    { manifest: serviceAccount, isThere: account !== undefined, standing: standingOf(serviceAccount, account, true) },
+    ...policies.map(({ manifest, current }) => ({ manifest, isThere: current !== undefined, standing: standingOf(manifest, current, isSamePolicy(manifest.spec, current?.spec)) })),
   ];
 }
 
 function standingOf(wanted: Manifest, current: Observed | undefined, isSame: boolean): Standing {
   if (current === undefined) return "Astray";
-  const { ownerReferences: owners = [], deletionTimestamp } = current.metadata;
-  const [owner] = wanted.metadata.ownerReferences ?? [];
-  if (owner !== undefined && !owners.some(({ uid }) => uid === owner.uid)) return owners.some((other) => isSameKind(other, owner)) ? "Leftover" : "Foreign";
+  if (!isOurs(wanted, current)) return isOfNamesake(wanted, current) ? "Leftover" : "Foreign";
   // What is on its way out can only be made anew when it is gone.
-  if (deletionTimestamp !== undefined) return "Leftover";
+  if (current.metadata.deletionTimestamp !== undefined) return "Leftover";
   return isSame && hasMeta(wanted, current) ? "Built" : "Astray";
 }
 
-function isSameKind(other: OwnerReference, owner: OwnerReference): boolean {
-  return other.kind === owner.kind && other.name === owner.name && other.apiVersion.startsWith(`${GROUP}/`);
+/** With an owner its UID tells whose the object is, without one our label does. */
+function isOurs({ metadata: { ownerReferences: [owner] = [] } }: Manifest, { metadata: { ownerReferences = [], labels } }: Observed): boolean {
+  return owner === undefined ? labels?.[LABELS.managedBy] === MANAGED_BY : ownerReferences.some(({ uid }) => uid === owner.uid);
+}
+
+function isOfNamesake({ metadata: { ownerReferences: [owner] = [] } }: Manifest, { metadata: { ownerReferences = [] } }: Observed): boolean {
+  return owner !== undefined && ownerReferences.some((other) => isEnvironment(other, owner.name));
+}
+
+/** Whether the owner is an Environment of this name, be it the present one or an earlier one. */
+export function isEnvironment({ apiVersion, kind, name }: OwnerReference, environment: string): boolean {
+  return kind === "Environment" && name === environment && apiVersion.startsWith(`${GROUP}/`);
 }
 
 function hasMeta({ metadata }: Manifest, current: Observed): boolean {
   const labels = Object.entries(metadata.labels ?? {}).every(([name, value]) => current.metadata.labels?.[name] === value);
-  return labels && (metadata.ownerReferences ?? []).every((owner) => (current.metadata.ownerReferences ?? []).some((other) => isDeepStrictEqual(other, owner)));
+  return labels && (metadata.ownerReferences ?? []).every((owner) => (current.metadata.ownerReferences ?? []).some((other) => isSameOwner(owner, other)));
+}
+
+// What others add to the reference, e.g. blockOwnerDeletion, no apply of ours takes away, and it does no harm.
+function isSameOwner(wanted: OwnerReference, { apiVersion, kind, name, uid, controller }: OwnerReference): boolean {
+  return isDeepStrictEqual({ apiVersion, kind, name, uid, controller }, wanted);
 }

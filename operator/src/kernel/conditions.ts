@@ -32,10 +32,14 @@ function generationOf(generation: number | undefined): { readonly observedGenera
   return generation === undefined ? {} : { observedGeneration: generation };
 }
 
+/** kstatus' conditions that are present only while they are True. */
+const ABNORMAL_TRUE: readonly string[] = ["Reconciling", "Stalled"];
+
+// An override takes back what the plan claims by saying False, and an abnormal-true condition that is False is not there.
 function overlay(claims: readonly Claim[], overrides: readonly Claim[]): readonly Claim[] {
   const byType = new Map(claims.map((claim) => [claim.type, claim]));
   for (const claim of overrides) byType.set(claim.type, claim);
-  return [...byType.values()];
+  return [...byType.values()].filter(({ type, status }) => status !== "False" || !ABNORMAL_TRUE.includes(type));
 }
 
 function withoutUndefined<T>(value: T): T {
