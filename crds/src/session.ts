@@ -70,14 +70,22 @@ export const sessionStatusSchema = z.object({
   completionTime: z.string().max(64).meta({ description: "completionTime is when the session finished, RFC 3339; absent before.", format: "date-time" }).optional(),
   runner: z
     .object({
-      podName: podName("podName of the newest runner pod; absent before the first."),
+      podName: podName("podName of the newest runner pod; absent before the first, and while a Conversation has given up its pods."),
       attempts: count("attempts is how many runner pods were started so far."),
       failuresInARow: count("failuresInARow is how many runner pods in a row ended without progress of the log; absent means 0."),
+      disruptionsInARow: count("disruptionsInARow is how many runner pods in a row the cluster took away (drained, evicted, preempted, node lost, deleted) without progress of the log; absent means 0."),
       replacesPodUID: text("replacesPodUID is the UID of the pod that the newest runner pod takes over from; absent for the first.", 64),
     })
     .describe("runner says which pod runs the harness; absent before the first attempt.")
     .optional(),
   sandbox: z.object({ podName: podName("podName of the newest sandbox pod; absent before the first.") }).describe("sandbox says which pod runs the commands; absent when none was needed.").optional(),
+  limits: z
+    .object({
+      maxTurns: count("maxTurns is the number of model answers that the session may use, counted per input."),
+      timeoutSeconds: count("timeoutSeconds is the time in seconds that the session may take."),
+    })
+    .describe("limits are the effective ones, the tightest of Session, Agent and Environment; absent before it is bound.")
+    .optional(),
   turns: count("turns is the number of model answers so far."),
   toolCalls: count("toolCalls is the number of tool calls finished so far."),
   lastEventSeq: count("lastEventSeq is the sequence number of the newest event of the log that this status covers."),
@@ -90,6 +98,13 @@ export const sessionStatusSchema = z.object({
       costUSD: text("costUSD is the money spent so far in USD as a decimal string; absent when a model used has no pricing.", 32),
     })
     .describe("usage is what the session has consumed so far, as computed by the gateway; absent before the first model answer.")
+    .optional(),
+  answer: z
+    .object({
+      text: text("text of the answer, at most 4096 bytes; the log holds the whole.", 4096),
+      truncated: z.boolean().describe("truncated is true when text is only the start of the answer.").optional(),
+    })
+    .describe("answer is the newest one of a Conversation, while it waits for the next message; absent otherwise.")
     .optional(),
   result: z
     .object({

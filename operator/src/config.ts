@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { NetworkPolicyPeer } from "./settings.ts";
+import { type NetworkPolicyPeer, isPropagable } from "./settings.ts";
 
 /** The operator's configuration, checked; see `read` for names and defaults. */
 export interface Config {
@@ -12,6 +12,9 @@ export interface Config {
   readonly imagePullPolicy: "Always" | "IfNotPresent" | "Never";
   readonly dnsPeers: readonly NetworkPolicyPeer[];
   readonly privateRanges: readonly string[];
+  readonly propagatedLabels: readonly string[];
+  /** The release has the admission policy that stamps creators: only where the API server serves such policies. */
+  readonly creatorStamp: boolean;
   readonly logLevel: string;
   /** File with our token for the gateway. */
   readonly tokenFile: string;
@@ -27,6 +30,7 @@ export interface Config {
 export class ConfigError extends Error {}
 
 const LABEL = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
+const LABEL_KEY = /^([a-z0-9]([-a-z0-9.]*[a-z0-9])?\/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$/;
 const label = z.string().max(63).regex(LABEL);
 const labels = z.record(z.string(), z.string());
 const selector = z.object({ matchLabels: labels.optional() });
@@ -58,6 +62,12 @@ const RULES = {
   PADDOCK_IMAGE_PULL_POLICY: rule(z.enum(["Always", "IfNotPresent", "Never"]), "set it to Always, IfNotPresent or Never", "IfNotPresent"),
   PADDOCK_DNS_PEERS: rule(json(peers), "set it to a JSON list of NetworkPolicy peers", "[]"),
   PADDOCK_PRIVATE_RANGES: rule(json(z.array(cidr)), 'set it to a JSON list of CIDRs, e.g. ["10.0.0.0/8"]', "[]"),
+  PADDOCK_PROPAGATED_LABELS: rule(
+    csv(z.string().max(317).regex(LABEL_KEY).refine(isPropagable)),
+    "set it to keys of labels with commas between them, e.g. team,example.com/cost-centre: none that Paddock (paddock.dev/) or a GitOps tool finds its own objects by",
+    "",
+  ),
+  PADDOCK_CREATOR_STAMP: rule(z.enum(["true", "false"]), "set it to true where the chart installed the policy creator-stamp, else to false", "true"),
   PADDOCK_LOG_LEVEL: rule(z.enum(["trace", "debug", "info", "warn", "error", "silent"]), "set it to trace, debug, info, warn, error or silent", "info"),
   PADDOCK_TOKEN_FILE: rule(z.string().startsWith("/"), "set it to the path of the projected token", "/run/paddock/token/token"),
   PADDOCK_METRICS_PORT: rule(z.coerce.number().int().min(1).max(65535), "set it to a port from 1 to 65535", "9090"),
@@ -84,6 +94,8 @@ export function readConfig(env: Environment): Config {
     imagePullPolicy: read("PADDOCK_IMAGE_PULL_POLICY", RULES.PADDOCK_IMAGE_PULL_POLICY),
     dnsPeers: read("PADDOCK_DNS_PEERS", RULES.PADDOCK_DNS_PEERS) as readonly NetworkPolicyPeer[],
     privateRanges: read("PADDOCK_PRIVATE_RANGES", RULES.PADDOCK_PRIVATE_RANGES),
+    propagatedLabels: read("PADDOCK_PROPAGATED_LABELS", RULES.PADDOCK_PROPAGATED_LABELS),
+    creatorStamp: read("PADDOCK_CREATOR_STAMP", RULES.PADDOCK_CREATOR_STAMP) === "true",
     logLevel: read("PADDOCK_LOG_LEVEL", RULES.PADDOCK_LOG_LEVEL),
     tokenFile: read("PADDOCK_TOKEN_FILE", RULES.PADDOCK_TOKEN_FILE),
     metricsPort: read("PADDOCK_METRICS_PORT", RULES.PADDOCK_METRICS_PORT),

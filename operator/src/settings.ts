@@ -21,6 +21,16 @@ export interface Settings {
   /** CIDRs that runners never reach: private, link-local, CGNAT, metadata, cluster and node ranges. */
   readonly privateRanges: readonly string[];
   readonly releaseNamespace: string;
+  /** Keys of labels of a Session that its pods get too; of these only propagable ones. */
+  readonly propagatedLabels: readonly string[];
   /** Of runner pods too; each of our processes takes the same names. */
   readonly logLevel: string;
+}
+
+/** Prefixes and names of labels that never go from a Session to its pods: what the operator goes by, and what GitOps tools find their own objects by. */
+const OWN_LABELS = /^([a-z0-9.-]+\.)?paddock\.dev\/|^app\.kubernetes\.io\/(managed-by|instance)$|^([a-z0-9.-]+\.)?(argoproj\.io|fluxcd\.io)\//;
+
+/** Whether a label of this key may go from a Session to its pods. Pure. */
+export function isPropagable(key: string): boolean {
+  return !OWN_LABELS.test(key);
 }

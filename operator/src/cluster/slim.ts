@@ -66,13 +66,14 @@ export function slimPolicy(raw: RawObject): PolicyView {
 
 export function slimPod(raw: RawObject): PodView {
   const spec = (raw.spec ?? {}) as PodView["spec"];
-  const { phase, podIP, reason, message, conditions, containerStatuses } = (raw.status ?? {}) as PodView["status"];
+  const { phase, podIP, startTime, reason, message, conditions, containerStatuses } = (raw.status ?? {}) as PodView["status"];
   return {
     metadata: slimMeta(raw),
     spec: spec.nodeName === undefined ? {} : { nodeName: spec.nodeName },
     status: {
       ...(phase === undefined ? {} : { phase }),
       ...(podIP === undefined ? {} : { podIP }),
+      ...(startTime === undefined ? {} : { startTime }),
       ...(reason === undefined ? {} : { reason }),
       ...(message === undefined ? {} : { message }),
       ...(conditions === undefined ? {} : { conditions: conditions.map(slimCondition) }),

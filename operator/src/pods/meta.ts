@@ -3,7 +3,7 @@ import { deadlineAt } from "@paddock/api/log/state";
 import { LABELS, MANAGED_BY, ownerReference, shorten } from "@paddock/api/names";
 import type { Session } from "@paddock/api/session";
 import type { RecordView } from "@paddock/api/wire/records";
-import type { Settings } from "../settings.ts";
+import { type Settings, isPropagable } from "../settings.ts";
 
 /** What a session's pods are built from: its own bundle, so that the next pod is made like the first whatever was edited meanwhile. */
 export interface PodParts {
@@ -23,26 +23,49 @@ export interface PodSpecParts {
 /** The last net behind the session's deadline, which the gateway and the operator hold. */
 const NET_SECONDS = 60;
 
+/** The net of a Conversation, whose time begins anew with each message: the longest that a session's time can be. */
+const CONVERSATION_SECONDS = 604_800;
+
 /** Labels by which policies, people and the operator find the pod; the owner lets drain accept it and the garbage collector take it. */
-export function buildPodMeta({ session, bundle }: PodParts, component: "runner" | "sandbox", { name, isEvictable }: { readonly name: string; readonly isEvictable: boolean }) {
+export function buildPodMeta({ session, bundle, settings }: PodParts, component: "runner" | "sandbox", { name, isEvictable }: { readonly name: string; readonly isEvictable: boolean }) {
+  const given = session.metadata.labels ?? {};
+  const schedule = given[LABELS.schedule];
   return {
     name,
     namespace: session.metadata.namespace,
     labels: {
+      ...propagated(given, settings.propagatedLabels),
       [LABELS.managedBy]: MANAGED_BY,
       [LABELS.component]: component,
       [LABELS.session]: shorten(session.metadata.name),
       [LABELS.sessionUid]: session.metadata.uid,
       [LABELS.agent]: shorten(session.spec.agentRef.name),
       [LABELS.environment]: shorten(bundle.environment.name),
+      ...(schedule === undefined ? {} : { [LABELS.schedule]: schedule }),
     },
     annotations: { "cluster-autoscaler.kubernetes.io/safe-to-evict": String(isEvictable) },
     ownerReferences: [ownerReference(session)],
   };
 }
 
+/** The labels of people's choice that an administrator lets through to pods; absent ones are left out. */
+function propagated(given: Readonly<Record<string, string>>, keys: readonly string[]): Readonly<Record<string, string>> {
+  return Object.fromEntries(keys.filter(isPropagable).flatMap((key) => (given[key] === undefined ? [] : [[key, given[key]]])));
+}
+
 /** A session's pods live a minute longer than the session may. */
-export function podSpecParts({ bundle, settings }: PodParts, now: Date): PodSpecParts {
-  const activeDeadlineSeconds = Math.max(1, Math.ceil((deadlineAt(bundle) - now.getTime()) / 1000) + NET_SECONDS);
-  return { environment: bundle.environment.spec, settings, activeDeadlineSeconds };
+export function podSpecParts({ session, bundle, settings }: PodParts, now: Date): PodSpecParts {
+  const left = session.spec.mode === "Conversation" ? CONVERSATION_SECONDS : Math.ceil((deadlineAt(bundle) - now.getTime()) / 1000);
+  return { environment: bundle.environment.spec, settings, activeDeadlineSeconds: Math.max(1, left + NET_SECONDS) };
+}
+
+/** Where and with what the pods of an Environment are scheduled and pulled: members of a pod's spec. */
+export function buildPlacement({ imagePullSecrets = [], scheduling = {} }: EnvironmentSpec) {
+  const { nodeSelector, tolerations, priorityClassName } = scheduling;
+  return {
+    ...(imagePullSecrets.length === 0 ? {} : { imagePullSecrets }),
+    ...(nodeSelector === undefined ? {} : { nodeSelector }),
+    ...(tolerations === undefined ? {} : { tolerations }),
+    ...(priorityClassName === undefined ? {} : { priorityClassName }),
+  };
 }

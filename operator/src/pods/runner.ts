@@ -1,7 +1,7 @@
 import { posix } from "node:path";
 import type { ModelEndpoint } from "@paddock/api/environment";
 import { GATEWAY_AUDIENCE, POD_SERVICE_ACCOUNT, credentialPath, modelCredential, runnerPodName, shorten } from "@paddock/api/names";
-import { type PodParts, type PodSpecParts, buildPodMeta, podSpecParts } from "./meta.ts";
+import { type PodParts, type PodSpecParts, buildPlacement, buildPodMeta, podSpecParts } from "./meta.ts";
 import { type ResourceDefaults, buildResources } from "./resources.ts";
 import { READ_ONLY_MODE, RUNNER_UID, buildContainerSecurity, buildPodSecurity } from "./security.ts";
 
@@ -24,6 +24,7 @@ export function buildRunnerSpec({ environment, settings, activeDeadlineSeconds }
   const credentials = environment.models.flatMap(buildCredential);
   return {
     serviceAccountName: POD_SERVICE_ACCOUNT,
+    ...buildPlacement(environment),
     automountServiceAccountToken: false,
     enableServiceLinks: false,
     restartPolicy: "Never",

@@ -1,6 +1,6 @@
 import { POD_SERVICE_ACCOUNT, SANDBOX_PORT, sandboxPodName } from "@paddock/api/names";
 import { parseQuantity } from "@paddock/api/quantity";
-import { type PodParts, type PodSpecParts, buildPodMeta, podSpecParts } from "./meta.ts";
+import { type PodParts, type PodSpecParts, buildPlacement, buildPodMeta, podSpecParts } from "./meta.ts";
 import { type ResourceDefaults, buildResources } from "./resources.ts";
 import { SANDBOX_UID, buildContainerSecurity, buildPodSecurity } from "./security.ts";
 
@@ -23,10 +23,11 @@ export function buildSandboxPod(parts: PodParts, n: number, now: Date) {
 }
 
 export function buildSandboxSpec({ environment, settings, activeDeadlineSeconds }: PodSpecParts) {
-  const { image, resources, runtimeClassName, workspace } = environment.sandbox ?? {};
+  const { image, resources, runtimeClassName, userNamespaces, workspace } = environment.sandbox ?? {};
   const size = String(workspace?.size ?? WORKSPACE_SIZE);
   return {
     serviceAccountName: POD_SERVICE_ACCOUNT,
+    ...buildPlacement(environment),
     automountServiceAccountToken: false,
     enableServiceLinks: false,
     restartPolicy: "Never",
@@ -36,6 +37,7 @@ export function buildSandboxSpec({ environment, settings, activeDeadlineSeconds 
     dnsPolicy: "None",
     dnsConfig: { nameservers: ["127.0.0.1"] },
     ...(runtimeClassName === undefined ? {} : { runtimeClassName }),
+    ...(userNamespaces === true ? { hostUsers: false } : {}),
     securityContext: buildPodSecurity(SANDBOX_UID),
     containers: [
       {

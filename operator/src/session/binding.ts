@@ -1,34 +1,52 @@
-import type { SessionWaitingReason } from "@paddock/api/conditions";
 import type { SessionStatus } from "@paddock/api/session";
-import type { Plan } from "../kernel/kind.ts";
+import type { BindRecord, Plan } from "../kernel/kind.ts";
 import { buildBundle } from "./bundle.ts";
 import { claimWaiting } from "./claim.ts";
-import { groundOf } from "./ground.ts";
+import { requeueAt } from "./deadline.ts";
+import { type Obstacle, findAgentFault, groundOf } from "./ground.ts";
 import type { SessionWorld } from "./observe.ts";
 import { planEnd } from "./outcome.ts";
+import { planQueued } from "./queued.ts";
+
+/** ConfigMaps are not watched: one that is missing is looked for again so often. */
+const MISSING_RETRY_MS = 5_000;
 
 /**
- * A session without a record: it waits for what it names, then is bound. Nothing is written to status with the bind, which may fail; the
+ * A session without a record: it waits for what it names and for a slot, then is bound. Nothing is written to status with the bind, which may fail; the
  * record, once the stream shows it, is what later passes go by. Pure.
  */
 export function decideBinding(world: SessionWorld, now: Date): Plan<SessionStatus> {
-  const { self, agent, pods } = world;
-  const { name, namespace, uid } = self.metadata;
-  const { agentRef, environmentRef, cancel, prompt } = self.spec;
-  if (cancel === true) return planEnd({ self, pods, outcome: "Cancelled", message: "spec.cancel was set before the session was bound." }, now);
-  if (agent === undefined) return wait("AgentNotFound", `Agent ${agentRef.name} does not exist in namespace ${namespace}: see kubectl get agents -n ${namespace}`);
-  const ground = groundOf(world);
-  if (!ground.isFirm) return wait(ground.reason, ground.message);
-  const { environment } = ground;
-  const models = environment.spec.models.map((model) => model.name);
-  if (!models.includes(agent.spec.model.name)) {
-    const fix = `name one of ${models.join(", ")} in Agent ${agentRef.name} or add it to the Environment`;
-    return wait("ModelNotFound", `Agent ${agentRef.name} asks for model ${agent.spec.model.name}, which Environment ${environmentRef.name} does not have: ${fix} (Session ${namespace}/${name} goes on by itself)`);
-  }
+  const { self, agent, environment, pods, queued } = world;
+  if (self.spec.cancel === true) return planEnd({ self, pods, outcome: "Cancelled", message: "spec.cancel was set before the session was bound." }, now);
+  const obstacle = findObstacle(world);
+  if (obstacle !== undefined) return { actions: [], claims: claimWaiting(obstacle.reason, obstacle.message) };
+  if (queued !== undefined) return planQueued(self, queued);
+  // Without an obstacle there are both.
+  if (agent === undefined || environment === undefined) return { actions: [], claims: undefined };
   const bundle = buildBundle({ session: self, agent, environment }, now);
-  return { actions: [{ verb: "bind", uid, record: { bundle, prompt } }], claims: undefined };
+  const texts = textsOf(world);
+  const record: BindRecord = { bundle, prompt: self.spec.prompt, ...texts };
+  return { actions: [{ verb: "bind", uid: self.metadata.uid, record }], claims: undefined, ...requeueAt(Object.keys(texts).length === 0 ? undefined : MISSING_RETRY_MS) };
 }
 
-function wait(reason: SessionWaitingReason, message: string): Plan<SessionStatus> {
-  return { actions: [], claims: claimWaiting(reason, message) };
+/** What keeps an unbound session from being bound, and a bound one from getting pods; its turn in the queue aside. Pure. */
+export function findObstacle({ self, agent, environment, record }: Pick<SessionWorld, "self" | "agent" | "environment" | "record">): Obstacle | undefined {
+  const { namespace } = self.metadata;
+  const { name } = self.spec.agentRef;
+  if (record === undefined && agent === undefined) return { reason: "AgentNotFound", message: `Agent ${name} does not exist in namespace ${namespace}: see kubectl get agents -n ${namespace}` };
+  const ground = groundOf({ self, environment });
+  if (!ground.isFirm) return ground;
+  // A bound session runs by its frozen Agent.
+  return record !== undefined || agent === undefined ? undefined : findAgentFault({ self, agent, environment: ground.environment });
+}
+
+/** Texts in ConfigMaps, which the writer of the bind reads. */
+function textsOf({ self: { spec }, agent }: SessionWorld): Pick<BindRecord, "promptFrom" | "instructionsFrom" | "filesFrom"> {
+  const { promptFrom, files } = spec;
+  const instructionsFrom = agent?.spec.instructionsFrom;
+  return {
+    ...(promptFrom === undefined ? {} : { promptFrom: promptFrom.configMapKeyRef }),
+    ...(instructionsFrom === undefined ? {} : { instructionsFrom: instructionsFrom.configMapKeyRef }),
+    ...(files === undefined || files.length === 0 ? {} : { filesFrom: files }),
+  };
 }

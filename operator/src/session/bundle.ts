@@ -17,6 +17,7 @@ export function buildBundle({ session, agent, environment }: BundleParts, now: D
   return {
     version: 1,
     session: { uid, namespace, name },
+    ...(session.spec.mode === undefined ? {} : { mode: session.spec.mode }),
     agent: { name: agent.metadata.name, uid: agent.metadata.uid, digest: digestOf(agent.spec), spec: agent.spec },
     environment: { name: environment.metadata.name, uid: environment.metadata.uid, digest: digestOf(environment.spec), spec: environment.spec },
     limits: buildLimits({ session, agent, environment }),

@@ -2,15 +2,17 @@ import type { Claim, SessionCondition, SessionOutcome, SessionReason, SessionWai
 import type { Condition } from "@paddock/api/object";
 import type { Session } from "@paddock/api/session";
 import type { Fault } from "../kernel/kind.ts";
+import { MAX_MESSAGE, cutText } from "./message.ts";
 import type { SessionWorld } from "./observe.ts";
 
 export type SessionClaim = Claim<SessionCondition, SessionReason>;
 
-/** API server's limit for a message is 32768 characters; nobody reads more than this in a table. */
-const MAX_MESSAGE = 1024;
-
 /** The session goes on or waits. */
 export function claimWaiting(reason: SessionWaitingReason, message: string): readonly SessionClaim[] {
+  return claimSo(reason, message);
+}
+
+function claimSo(reason: SessionReason, message: string): readonly SessionClaim[] {
   return [
     { type: "Succeeded", status: "Unknown", reason, message: cut(message) },
     { type: "Finished", status: "False", reason, message: "" },
@@ -32,6 +34,13 @@ export function claimCancelling(self: Session): readonly SessionClaim[] {
   return [...claims, { type: "Cancelling", status: "True", reason: "Cancelled", message: "The runner has a moment to record what is known." }];
 }
 
+/** A Conversation's claims are completed by whether it waits for its next message. */
+export function completeClaims({ spec }: Session, claims: readonly Claim[]): readonly Claim[] {
+  const succeeded = claims.find(({ type }) => type === "Succeeded");
+  if (spec.mode !== "Conversation" || succeeded === undefined) return claims;
+  return [...claims, { type: "AwaitingInput", status: succeeded.reason === "AwaitingInput" ? "True" : "False", reason: succeeded.reason, message: "" }];
+}
+
 export function conditionOf({ status }: Session, type: SessionCondition): Condition | undefined {
   return status?.conditions?.find((condition) => condition.type === type);
 }
@@ -44,21 +53,21 @@ export function isFinished(self: Session): boolean {
 export function explainFault({ self, record }: SessionWorld, { kind, message }: Fault): readonly SessionClaim[] {
   // The end is told whatever keeps its pods from being deleted: people wait for it.
   if (isFinished(self) || record?.activity.kind === "Finished") return [];
-  switch (kind) {
-    case "forbidden":
-      return claimWaiting("Forbidden", message);
-    case "invalid":
-      return claimWaiting("Invalid", message);
-    case "name-conflict":
-      // Read back by the next decision, which finishes the session: the pod that is in the way is in no cache of ours.
-      return [{ type: "Succeeded", status: "Unknown", reason: "NameConflict", message: cut(message) }, { type: "Finished", status: "False", reason: "NameConflict", message: "" }];
-    case "unavailable":
-      return conditionOf(self, "Succeeded") === undefined ? claimWaiting("Pending", "Waiting for the API server or the gateway to answer.") : [];
-    default:
-      return [];
-  }
+  if (kind === "unavailable") return conditionOf(self, "Succeeded") === undefined ? claimWaiting("Pending", "Waiting for the API server or the gateway to answer.") : [];
+  // Read back by the next decision, which finishes the session: the pod that is in the way is in no cache of ours.
+  if (kind === "name-conflict") return claimSo("NameConflict", message);
+  const reason = CURABLE.get(kind);
+  return reason === undefined ? [] : claimWaiting(reason, message);
 }
 
+/** Faults that people can cure, and as what they are told. */
+const CURABLE: ReadonlyMap<Fault["kind"], SessionWaitingReason> = new Map([
+  ["forbidden", "Forbidden"],
+  ["access-denied", "Forbidden"],
+  ["invalid", "Invalid"],
+  ["missing-reference", "ConfigMapNotFound"],
+]);
+
 function cut(message: string): string {
-  return message.length <= MAX_MESSAGE ? message : `${message.slice(0, MAX_MESSAGE - 1)}…`;
+  return cutText(message, MAX_MESSAGE);
 }

@@ -2,27 +2,34 @@ import type { SessionStatus } from "@paddock/api/session";
 import type { RecordView } from "@paddock/api/wire/records";
 import type { Plan } from "../kernel/kind.ts";
 import { decideBinding } from "./binding.ts";
-import { claimWaiting, conditionOf, isFinished } from "./claim.ts";
-import { deadlineLeftMs, earliest, leftMs } from "./deadline.ts";
+import { claimWaiting, completeClaims, conditionOf, isFinished } from "./claim.ts";
+import { deadlineLeftMs, leftMs, requeueAt } from "./deadline.ts";
 import type { SessionWorld } from "./observe.ts";
-import { decideDeleted, decideLeftovers, decideOutcome, planEnd } from "./outcome.ts";
+import { decideDeleted, decideLeftovers, decideOutcome, planEnd, planFinish } from "./outcome.ts";
 import { decideRunner } from "./runner.ts";
 import { decideSandbox } from "./sandbox.ts";
 import { decideStop } from "./stop.ts";
+import { decideWaiting } from "./waiting.ts";
 
 /** A Session as old as this that has heard nothing is told why. */
 const SILENT_MS = 5_000;
 
-/** What to do about a Session: a list of cases, the first that fits. Pure. */
+/** What to do about a Session. Pure. */
 export function decideSession(world: SessionWorld, now: Date): Plan<SessionStatus> {
+  const plan = decideCase(world, now);
+  return plan.claims === undefined ? plan : { ...plan, claims: completeClaims(world.self, plan.claims) };
+}
+
+/** A list of cases, the first that fits. */
+function decideCase(world: SessionWorld, now: Date): Plan<SessionStatus> {
   const { self, record, isRecordsSynced } = world;
-  if (isFinished(self)) return decideLeftovers(world);
+  if (isFinished(self)) return decideLeftovers(world, now);
   if (self.metadata.deletionTimestamp !== undefined) return decideDeleted(world);
   if (!isRecordsSynced) return awaitRecords(world, now);
   if (isLogLost(world)) return loseLog(world, now);
   if (record === undefined) return decideBinding(world, now);
   if (record.activity.kind === "Finished") return decideOutcome(world, record, record.activity);
-  return decideStop(world, record, now) ?? decideActive(world, record, now);
+  return decideStop(world, record, now) ?? (record.activity.kind === "Waiting" ? decideWaiting(world, record, { ...record.activity, now }) : decideActive(world, record, now));
 }
 
 // A record that is older than what status has told would run again what has run before: a lost or restored volume.
@@ -32,10 +39,12 @@ function isLogLost({ self: { status }, record }: SessionWorld): boolean {
 
 function decideActive(world: SessionWorld, record: RecordView, now: Date): Plan<SessionStatus> {
   const sandbox = decideSandbox(world, record, now);
+  if (sandbox.imageFailure !== undefined) return planFinish(record, "ImagePullFailed", sandbox.imageFailure);
   const runner = decideRunner(world, record, { trouble: sandbox.trouble, now });
-  // decideStop has left the deadline in the future, and neither part asks for a time that has come: never 0.
-  const requeueAfterMs = earliest(deadlineLeftMs(record, now), sandbox.requeueAfterMs, runner.requeueAfterMs);
-  return { ...runner, actions: [...sandbox.actions, ...runner.actions], requeueAfterMs };
+  // The runner first: a sandbox that is refused must not keep it away, and without it nobody needs one. decideStop has left the deadline in the future, and
+  // neither part asks for a time that has come: never 0.
+  const isEnding = runner.actions.some(({ verb }) => verb === "append");
+  return { ...runner, actions: isEnding ? runner.actions : [...runner.actions, ...sandbox.actions], ...requeueAt(deadlineLeftMs(record, now), sandbox.requeueAfterMs, runner.requeueAfterMs) };
 }
 
 function loseLog(world: SessionWorld, now: Date): Plan<SessionStatus> {

@@ -1,11 +1,20 @@
-import type { SessionWaitingReason } from "@paddock/api/conditions";
+import type { Agent } from "@paddock/api/agent";
+import { ENVIRONMENT_ADVISORY_REASONS, type SessionWaitingReason } from "@paddock/api/conditions";
 import type { Environment } from "@paddock/api/environment";
+import type { Condition } from "@paddock/api/object";
+import type { Session } from "@paddock/api/session";
 import type { SessionWorld } from "./observe.ts";
 
 /** The Environment that a session's next pod would run in, or why no pod may be made now. */
 export type Ground =
   | { readonly isFirm: true; readonly environment: Environment }
   | { readonly isFirm: false; readonly reason: SessionWaitingReason; readonly message: string };
+
+/** What keeps a session from being bound, for people. */
+export interface Obstacle {
+  readonly reason: SessionWaitingReason;
+  readonly message: string;
+}
 
 /**
  * A pod is made only while the live Environment is Ready, for then its network policies stand. Of a bound session nothing else of it counts: its pods are
@@ -22,12 +31,43 @@ export function groundOf({ self, environment }: Pick<SessionWorld, "self" | "env
   return unready === undefined ? { isFirm: true, environment } : { isFirm: false, reason: "EnvironmentNotReady", message: unready };
 }
 
-/** Undefined when it is Ready. An answer about an older spec does not count. */
+/** Why this Agent may not or cannot run in this Environment; undefined when it can. Pure. */
+export function findAgentFault({ self, agent, environment }: { readonly self: Session; readonly agent: Agent; readonly environment: Environment }): Obstacle | undefined {
+  const { namespace, name } = self.metadata;
+  const [agentName, environmentName] = [self.spec.agentRef.name, self.spec.environmentRef.name];
+  const { allowedAgents, models } = environment.spec;
+  if (allowedAgents !== undefined && !allowedAgents.includes(agentName)) {
+    const fix = `whoever may update it can add ${agentName} there (kubectl auth can-i update environments/${environmentName} -n ${namespace})`;
+    return { reason: "Forbidden", message: `Agent ${agentName} is not in spec.allowedAgents of Environment ${environmentName}: ${fix}, or create a Session with another Agent` };
+  }
+  const names = models.map((model) => model.name);
+  if (names.includes(agent.spec.model.name)) return undefined;
+  const fix = `name one of ${names.join(", ")} in Agent ${agentName} or add it to the Environment`;
+  return {
+    reason: "ModelNotFound",
+    message: `Agent ${agentName} asks for model ${agent.spec.model.name}, which Environment ${environmentName} does not have: ${fix} (Session ${namespace}/${name} goes on by itself)`,
+  };
+}
+
+/**
+ * The policy that opens pods of this Environment, as its condition tells it: what runs there is not isolated any more. An answer about an older spec
+ * counts too, for policies do not follow the Environment's spec. Pure.
+ */
+export function findConflict(environment: Environment | undefined): string | undefined {
+  const ready = environment?.status?.conditions?.find(({ type }) => type === "Ready");
+  return ready?.status === "False" && ready.reason === "NetworkPolicyConflict" ? ready.message : undefined;
+}
+
+/** Undefined when it is Ready, or unready only in a way that a runner has to find out about. An answer about an older spec does not count. */
 function explainUnready({ metadata, status }: Environment): string | undefined {
   const where = `see kubectl describe environment ${metadata.name} -n ${metadata.namespace}`;
   if (metadata.deletionTimestamp !== undefined) return `Environment ${metadata.name} is being deleted: ${where}`;
   const ready = status?.conditions?.find(({ type, observedGeneration }) => type === "Ready" && observedGeneration === metadata.generation);
   if (ready === undefined || ready.reason === "Progressing") return `Environment ${metadata.name} is being set up: ${where}`;
-  if (ready.status === "True") return undefined;
+  if (ready.status === "True" || isAdvisory(ready)) return undefined;
   return `Environment ${metadata.name} is not Ready (${ready.reason}): ${ready.message}; ${where}`;
+}
+
+function isAdvisory({ reason }: Condition): boolean {
+  return ENVIRONMENT_ADVISORY_REASONS.some((advisory) => advisory === reason);
 }

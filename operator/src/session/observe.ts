@@ -1,11 +1,14 @@
 import type { Agent } from "@paddock/api/agent";
 import type { Environment } from "@paddock/api/environment";
-import { runnerPodName, sandboxPodName } from "@paddock/api/names";
+import { LABELS, runnerPodName, sandboxPodName } from "@paddock/api/names";
 import type { Session } from "@paddock/api/session";
 import type { RecordView } from "@paddock/api/wire/records";
 import type { Key, Read } from "../kernel/kind.ts";
 import type { Settings } from "../settings.ts";
 import { BY_SESSION_UID, BY_UID, type PodView, agents, environments, pods, records, sessions } from "../sources.ts";
+import { findObstacle } from "./binding.ts";
+import { isFinished } from "./claim.ts";
+import { type Queued, type Slots, standingOf } from "./slots.ts";
 
 /** What a decision about a Session reads. */
 export interface SessionWorld {
@@ -16,33 +19,58 @@ export interface SessionWorld {
   readonly record: RecordView | undefined;
   readonly agent: Agent | undefined;
   readonly environment: Environment | undefined;
-  /** Pods that this Session owns. */
+  /** The session wants a slot of its Environment, lacks nothing else and has to wait for one. */
+  readonly queued?: Queued | undefined;
+  /** Pods of this Session: owned by it, labelled as its own and named as the operator names them. */
   readonly pods: readonly PodView[];
-  /** Pods of others under the names that this Session's newest pods have. */
+  /** Other pods under the names that this Session's newest pods have. */
   readonly strangers: readonly PodView[];
 }
 
-export function observeSession(read: Read, key: Key, settings: Settings): SessionWorld | undefined {
+/** What an observation needs besides the caches. */
+export interface Surroundings {
+  readonly settings: Settings;
+  readonly slots: Slots;
+}
+
+export function observeSession(read: Read, key: Key, { settings, slots }: Surroundings): SessionWorld | undefined {
   const self = read.get(sessions, key);
   if (self === undefined) return undefined;
   const { namespace } = key;
-  const { uid } = self.metadata;
-  const isOwned = ({ metadata }: PodView): boolean => metadata.namespace === namespace && (metadata.ownerReferences ?? []).some((owner) => owner.uid === uid);
-  const [record] = read.list(records, BY_UID, uid);
-  return {
+  const [record] = read.list(records, BY_UID, self.metadata.uid);
+  const isOurs = (pod: PodView): boolean => isPodOf(self, pod);
+  const world: SessionWorld = {
     self,
     settings,
     isRecordsSynced: read.isSynced(records),
     record,
     agent: read.get(agents, { namespace, name: self.spec.agentRef.name }),
     environment: read.get(environments, { namespace, name: self.spec.environmentRef.name }),
-    pods: read.list(pods, BY_SESSION_UID, uid).filter(isOwned),
-    strangers: podNames(self, record).flatMap((name) => read.get(pods, { namespace, name }) ?? []).filter((pod) => !isOwned(pod)),
+    pods: read.list(pods, BY_SESSION_UID, self.metadata.uid).filter(isOurs),
+    strangers: podNames(self, record).flatMap((name) => read.get(pods, { namespace, name }) ?? []).filter((pod) => !isOurs(pod)),
   };
+  return { ...world, queued: observeQueue(world, read, slots) };
+}
+
+function observeQueue(world: SessionWorld, read: Read, slots: Slots): Queued | undefined {
+  const { self, record, environment, isRecordsSynced } = world;
+  if (!isRecordsSynced || environment === undefined || isFinished(self) || standingOf(self, record) !== "Wants") return undefined;
+  return findObstacle(world) === undefined ? slots.claim(read, self, environment) : undefined;
+}
+
+const POD_NAMES: ReadonlyMap<string, (session: string, n: number) => string> = new Map([["runner", runnerPodName], ["sandbox", sandboxPodName]]);
+
+/** A pod that merely names this Session as its owner is not taken for one of its pods. */
+function isPodOf({ metadata: { name, namespace, uid } }: Session, { metadata }: PodView): boolean {
+  const { labels = {}, ownerReferences = [] } = metadata;
+  const isOwned = metadata.namespace === namespace && labels[LABELS.sessionUid] === uid && ownerReferences.some((owner) => owner.uid === uid);
+  const nameOf = POD_NAMES.get(labels[LABELS.component] ?? "");
+  const n = Number(/[1-9][0-9]*$/.exec(metadata.name)?.[0]);
+  return isOwned && metadata.name === nameOf?.(name, n);
 }
 
 function podNames({ metadata: { name }, status }: Session, record: RecordView | undefined): readonly string[] {
-  const attempt = status?.runner?.attempts ?? 0;
+  const attempt = status?.runner?.podName === undefined ? 0 : (status.runner.attempts ?? 0);
   const sandbox = record?.sandbox.pending === true ? record.sandbox.requested : 0;
   return [...(attempt > 0 ? [runnerPodName(name, attempt)] : []), ...(sandbox > 0 ? [sandboxPodName(name, sandbox)] : [])];
 }

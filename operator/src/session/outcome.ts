@@ -1,21 +1,25 @@
 import type { SessionOutcome } from "@paddock/api/conditions";
 import type { NewEvent } from "@paddock/api/log/events";
-import type { SessionStatus } from "@paddock/api/session";
-import type { Session } from "@paddock/api/session";
+import type { Session, SessionStatus } from "@paddock/api/session";
 import type { RecordView } from "@paddock/api/wire/records";
 import type { Action, Plan } from "../kernel/kind.ts";
 import type { PodView } from "../sources.ts";
 import { claimFinished } from "./claim.ts";
+import { leftMs } from "./deadline.ts";
+import { cutText } from "./message.ts";
 import type { SessionWorld } from "./observe.ts";
 import { deletePods } from "./pods.ts";
 import { type StatusFields, buildStatus } from "./status.ts";
 
+/** What the log takes as a reason. */
+const MAX_REASON = 2048;
+
 /** Outcomes that the operator gives; all others are the runner's. */
-export type OperatorOutcome = Extract<SessionOutcome, "Cancelled" | "DeadlineExceeded" | "RunnerFailed" | "NameConflict">;
+export type OperatorOutcome = Extract<SessionOutcome, "Cancelled" | "DeadlineExceeded" | "RunnerFailed" | "ImagePullFailed" | "NotIsolated" | "NameConflict">;
 
 /** The event by which the operator ends a run. */
 export function buildRunFinished(record: RecordView, outcome: OperatorOutcome, reason: string): NewEvent {
-  return { type: "run.finished", data: { outcome, text: "", reason: reason.slice(0, 2048), through: record.lastSeq } };
+  return { type: "run.finished", data: { outcome, text: "", reason: cutText(reason, MAX_REASON), through: record.lastSeq } };
 }
 
 /** Asks the log to end the run. Status follows when the record shows it. */
@@ -46,11 +50,22 @@ export function planEnd(
 }
 
 /**
- * After the end: pods that are left go, then the record is acknowledged. A record that still runs behind a terminal status is ended, or its
- * runner would work on for nobody. Pure.
+ * After the end: pods that are left go, then the record is acknowledged, and last the Session goes when its time to live is over. A record that still
+ * runs behind a terminal status is ended, or its runner would work on for nobody. Pure.
  */
-export function decideLeftovers({ self, record, pods }: SessionWorld): Plan<SessionStatus> {
-  return { actions: [...deletePods(pods), ...closeRecord(self, record)], claims: undefined };
+export function decideLeftovers({ self, record, pods, isRecordsSynced }: SessionWorld, now: Date): Plan<SessionStatus> {
+  const actions = [...deletePods(pods), ...closeRecord(self, record)];
+  if (actions.length > 0 || !isRecordsSynced || record !== undefined) return { actions, claims: undefined };
+  return expire(self, now);
+}
+
+function expire({ metadata, spec, status }: Session, now: Date): Plan<SessionStatus> {
+  const { ttlSecondsAfterFinished: ttl } = spec;
+  if (ttl === undefined || status?.completionTime === undefined || metadata.deletionTimestamp !== undefined) return { actions: [], claims: undefined };
+  const left = leftMs(Date.parse(status.completionTime), ttl * 1000, now);
+  if (left > 0) return { actions: [], claims: undefined, requeueAfterMs: left };
+  const { namespace, name, uid } = metadata;
+  return { actions: [{ verb: "delete", resource: "Session", key: { namespace, name }, uid }], claims: undefined };
 }
 
 function closeRecord({ metadata }: Session, record: RecordView | undefined): readonly Action[] {
@@ -63,7 +78,7 @@ function closeRecord({ metadata }: Session, record: RecordView | undefined): rea
 /** A Session on its way out, held by somebody's finalizer or foreground deletion: nothing new, and what runs is stopped. Pure. */
 export function decideDeleted({ record, pods }: SessionWorld): Plan<SessionStatus> {
   const actions = deletePods(pods);
-  if (record?.activity.kind !== "Active") return { actions, claims: undefined };
+  if (record === undefined || record.activity.kind === "Finished") return { actions, claims: undefined };
   const reason = "The Session is being deleted.";
   const events: readonly NewEvent[] = [{ type: "session.cancelled", data: { reason } }, buildRunFinished(record, "Cancelled", reason)];
   return { actions: [{ verb: "append", uid: record.uid, events }, ...actions], claims: undefined };

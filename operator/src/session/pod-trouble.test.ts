@@ -1,14 +1,14 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { describeEnd, describeWait } from "./pod-trouble.ts";
-import { failed, pod, running } from "./sample.ts";
+import { at, failed, pod, running } from "./sample.ts";
 import type { PodView } from "../sources.ts";
 
 const waiting = (reason: string, message?: string): PodView["status"] => ({
   phase: "Pending",
   containerStatuses: [{ name: "main", state: { waiting: { reason, ...(message === undefined ? {} : { message }) } } }],
 });
-const described = (status: PodView["status"]): string | undefined => describeWait(pod("notes-r1", "runner", { status }));
+const described = (status: PodView["status"]): string | undefined => describeWait(pod("notes-r1", "runner", { status }), at(0));
 const ended = (status: PodView["status"], isTrusted = true): string => describeEnd(pod("notes-r1", "runner", { status }), isTrusted);
 
 test("the end of a pod names its reason, its container's reason or the exit code", () => {

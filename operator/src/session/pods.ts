@@ -35,6 +35,11 @@ export function isRunning({ status }: PodView): boolean {
   return (status.containerStatuses ?? []).some(({ state }) => state?.running !== undefined);
 }
 
+/** What the pod's one container waits for; undefined when it does not wait. */
+export function waitingOf({ status }: PodView): { readonly reason?: string; readonly message?: string } | undefined {
+  return status.containerStatuses?.find(({ state }) => state?.waiting !== undefined)?.state?.waiting;
+}
+
 type Termination = NonNullable<NonNullable<ContainerStatusView["state"]>["terminated"]>;
 
 /** How the pod's one container ended; undefined when it has not, or when its node could not tell. */

@@ -3,7 +3,7 @@ import type { RecordView } from "@paddock/api/wire/records";
 import type { PodView } from "../sources.ts";
 import { leftMs } from "./deadline.ts";
 import type { SessionWorld } from "./observe.ts";
-import { describeEnd } from "./pod-trouble.ts";
+import { describeEnd, isDisrupted } from "./pod-trouble.ts";
 import { endedAt, findPod, hasEnded, isRunning, runningSince } from "./pods.ts";
 
 /** A runner that has been away from the gateway for so long is replaced, even if Kubernetes still shows its pod. */
@@ -12,35 +12,43 @@ const DISCONNECTED_MS = 60_000;
 /*
  *            count            create             register
  *   New ───────────▶ Counted ─────────▶ Alive ◀──────────┐
- *                       ▲                 │ ended, gone, disconnected
- *                       │ count           ▼
- *                       └───────────────  Lost ──▶ run.finished RunnerFailed (three in a row)
+ *    ▲                  ▲                 │ ended, gone, disconnected
+ *    │ waited too long  │ count           ▼
+ *    └── (Alive)        └───────────────  Lost ──▶ run.finished RunnerFailed (three in a row)
  */
 export type RunnerState =
-  /** No attempt is counted. */
-  | { readonly kind: "New" }
+  /** No attempt is counted, or a Conversation has given up its pods. `attempt` is the next. */
+  | { readonly kind: "New"; readonly attempt: number }
   /** The attempt is counted and its pod does not exist yet. */
   | { readonly kind: "Counted"; readonly attempt: number }
-  /** `disconnectedLeftMs`: when it will be taken for lost unless it connects; undefined while it is connected or starting. */
-  | { readonly kind: "Alive"; readonly attempt: number; readonly pod: PodView; readonly disconnectedLeftMs?: number }
-  /** `at`: when it happened, in epoch milliseconds; undefined when nothing tells or enough time has passed. */
-  | { readonly kind: "Lost"; readonly attempt: number; readonly reason: string; readonly pod?: PodView; readonly at?: number };
+  /** `lostInMs`: when it will be taken for lost unless it connects; undefined while it is connected or starting. */
+  | { readonly kind: "Alive"; readonly attempt: number; readonly pod: PodView; readonly lostInMs?: number }
+  /**
+   * `at`: when it happened, in epoch milliseconds; undefined when nothing tells or enough time has passed. `isDisruption`: the cluster took the
+   * pod away, the runner is not to blame.
+   */
+  | { readonly kind: "Lost"; readonly attempt: number; readonly reason: string; readonly isDisruption: boolean; readonly pod?: PodView; readonly at?: number };
 
 /** Where the newest attempt stands. Pure. */
 export function runnerStateOf({ self, pods }: SessionWorld, record: RecordView, now: Date): RunnerState {
-  const { attempts: attempt = 0, replacesPodUID } = self.status?.runner ?? {};
-  if (attempt === 0) return { kind: "New" };
+  const { attempts: attempt = 0, podName, replacesPodUID } = self.status?.runner ?? {};
+  if (podName === undefined) return { kind: "New", attempt: attempt + 1 };
   const name = runnerPodName(self.metadata.name, attempt);
   const pod = findPod(pods, name);
   if (pod === undefined) {
     if (!wasRegistered(record, replacesPodUID)) return { kind: "Counted", attempt };
-    return { kind: "Lost", attempt, reason: `Pod ${name} was deleted`, ...atOf(disconnectedAt(record)) };
+    return { kind: "Lost", attempt, reason: `Pod ${name} was deleted`, isDisruption: true, ...atOf(disconnectedAt(record)) };
   }
-  if (hasEnded(pod)) return { kind: "Lost", attempt, reason: describeEnd(pod, true), pod, at: lostAt(pod) };
-  const disconnectedLeftMs = disconnectedLeft(record, pod, now);
-  if (disconnectedLeftMs === undefined) return { kind: "Alive", attempt, pod };
-  if (disconnectedLeftMs > 0) return { kind: "Alive", attempt, pod, disconnectedLeftMs };
-  return { kind: "Lost", attempt, reason: `Pod ${name} has not been connected to the gateway for ${DISCONNECTED_MS / 1000} s`, pod };
+  if (hasEnded(pod)) return { kind: "Lost", attempt, reason: describeEnd(pod, true), isDisruption: isDisrupted(pod), pod, at: lostAt(pod) };
+  const lostInMs = leftUntilLost(record, pod, now);
+  if (lostInMs === undefined) return { kind: "Alive", attempt, pod };
+  if (lostInMs > 0) return { kind: "Alive", attempt, pod, lostInMs };
+  return { kind: "Lost", attempt, reason: describeLoss(pod), isDisruption: isDisrupted(pod), pod };
+}
+
+function describeLoss({ metadata: { name, deletionTimestamp }, spec }: PodView): string {
+  if (deletionTimestamp === undefined) return `Pod ${name} has not been connected to the gateway for ${DISCONNECTED_MS / 1000} s`;
+  return `Pod ${name} should be gone since ${deletionTimestamp} and is not: node ${spec.nodeName ?? "unknown"} does not answer`;
 }
 
 // A pod that its node turned away or evicted does not tell its end: counted from its beginning, or all attempts would meet the same full node at once.
@@ -53,10 +61,14 @@ function wasRegistered({ runner }: RecordView, replacesPodUID: string | undefine
   return runner.podUid !== undefined && runner.podUid !== replacesPodUID;
 }
 
-/** A pod that cannot connect yet, because it does not run or is not registered, is not disconnected. */
-function disconnectedLeft(record: RecordView, pod: PodView, now: Date): number | undefined {
+function leftUntilLost(record: RecordView, pod: PodView, now: Date): number | undefined {
+  const isOurs = record.runner.podUid === pod.metadata.uid;
+  if (isOurs && record.runner.connected) return undefined;
+  // On a node that does not answer a pod stays "being deleted" for ever, whether it ran or not.
+  if (pod.metadata.deletionTimestamp !== undefined) return leftMs(Date.parse(pod.metadata.deletionTimestamp), DISCONNECTED_MS, now);
   const at = disconnectedAt(record);
-  if (at === undefined || record.runner.podUid !== pod.metadata.uid || !isRunning(pod)) return undefined;
+  // A pod that cannot connect yet, because it does not run or is not registered, is not disconnected.
+  if (at === undefined || !isOurs || !isRunning(pod)) return undefined;
   const runningAt = Date.parse(runningSince(pod) ?? pod.metadata.creationTimestamp);
   return leftMs(Math.max(at, runningAt), DISCONNECTED_MS, now);
 }

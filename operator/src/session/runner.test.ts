@@ -29,7 +29,7 @@ const succeeded = ({ claims }: Plan<SessionStatus>) => claims?.find(({ type }) =
 test("the first attempt is counted before its pod is made", () => {
   const counted = decide({});
   assert.deepEqual(counted.actions, []);
-  assert.deepEqual(counted.status?.runner, { podName: "notes-r1", attempts: 1, failuresInARow: undefined, replacesPodUID: undefined });
+  assert.deepEqual(counted.status?.runner, { podName: "notes-r1", attempts: 1, failuresInARow: undefined, disruptionsInARow: undefined, replacesPodUID: undefined });
   assert.equal(succeeded(counted)?.reason, "Starting");
   const made = decide({ status: attempted(1) });
   assert.equal(made.actions[0]?.verb === "create" && made.actions[0].object.metadata.name, "notes-r1");
@@ -86,7 +86,7 @@ test("a failed runner is replaced after a second: back-off, count, make", () => 
   assert.deepEqual([verbs(resting), succeeded(resting)?.reason, resting.requeueAfterMs], [[], "Retrying", 600]);
   assert.equal(resting.status?.runner?.attempts, 1);
   const counted = decide({ status: attempted(1), pods, record: { runner: registered }, seconds: 11 });
-  assert.deepEqual(counted.status?.runner, { podName: "notes-r2", attempts: 2, failuresInARow: 1, replacesPodUID: "uid-of-notes-r1" });
+  assert.deepEqual(counted.status?.runner, { podName: "notes-r2", attempts: 2, failuresInARow: 1, disruptionsInARow: undefined, replacesPodUID: "uid-of-notes-r1" });
   assert.match(succeeded(counted)?.message ?? "", /OOMKilled, exit code 137; attempt 2/);
   const made = decide({ status: attempted(2, { failuresInARow: 1, replacesPodUID: "uid-of-notes-r1" }), pods, record: { runner: registered }, seconds: 11 });
   assert.equal(made.actions[0]?.verb === "create" && made.actions[0].object.metadata.name, "notes-r2");
@@ -100,7 +100,7 @@ test("a failed pod that the gateway does not know yet is registered before its a
 test("three pods that a full node turns away at once do not use up the session's attempts within a second", () => {
   const turnedAway: PodView["status"] = { phase: "Failed", reason: "OutOfcpu", message: "Node didn't have enough resource: cpu" };
   const pods = [pod("notes-r2", "runner", { status: turnedAway })];
-  const status = attempted(2, { failuresInARow: 1, replacesPodUID: "uid-of-notes-r1" });
+  const status = attempted(2, { disruptionsInARow: 1, replacesPodUID: "uid-of-notes-r1" });
   const record = { runner: { ...registered, podUid: "uid-of-notes-r2", connected: false } };
   const waiting = decide({ status, pods, record, seconds: 0.5 });
   assert.deepEqual([succeeded(waiting)?.reason, waiting.status?.runner?.attempts, waiting.requeueAfterMs], ["Retrying", 2, 1500]);
@@ -184,6 +184,6 @@ test("an edited Environment changes no pod of a session that was bound before", 
   const edited = { ...environment, spec: { ...environment.spec, models, runner: { resources: { limits: { memory: "2Gi" } } }, sandbox: { image: "other:1" } } };
   const change = { status: attempted(1), record: { runner: { epoch: 0, connected: false, since: START }, sandbox: { requested: 1, pending: true } } };
   const made = decide(change).actions;
-  assert.deepEqual(made.map((action) => action.verb === "create" && action.object.metadata.name), ["notes-s1", "notes-r1"]);
+  assert.deepEqual(made.map((action) => action.verb === "create" && action.object.metadata.name), ["notes-r1", "notes-s1"]);
   assert.deepEqual(decide({ ...change, environment: edited }).actions, made);
 });

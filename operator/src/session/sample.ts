@@ -26,6 +26,7 @@ export const settings: Settings = {
   dnsPeers: [],
   privateRanges: ["10.0.0.0/8"],
   releaseNamespace: "paddock-system",
+  propagatedLabels: [],
   logLevel: "info",
 };
 

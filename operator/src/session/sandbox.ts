@@ -4,18 +4,26 @@ import type { RecordView } from "@paddock/api/wire/records";
 import type { Action } from "../kernel/kind.ts";
 import { buildSandboxPod } from "../pods/sandbox.ts";
 import type { PodView } from "../sources.ts";
-import { leftMs } from "./deadline.ts";
+import { leftMs, requeueAt } from "./deadline.ts";
 import { groundOf } from "./ground.ts";
+import { describeImageFailure, imageTroubleOf } from "./image-trouble.ts";
+import { MAX_MESSAGE, cutText } from "./message.ts";
 import type { SessionWorld } from "./observe.ts";
-import { describeEnd, describeWait } from "./pod-trouble.ts";
+import { describeEnd, describeWait, slowStartLeftMs } from "./pod-trouble.ts";
+import { isReleased } from "./slots.ts";
 import { deletePods, findPod, hasEnded, isRunning, supersededPods } from "./pods.ts";
 
 /** The sandbox's part of a plan. `trouble`: why it does not come up, for people. */
 export interface SandboxPart {
   readonly actions: readonly Action[];
   readonly trouble?: { readonly reason: SessionWaitingReason; readonly message: string };
+  /** It will never come up: why, for people. */
+  readonly imageFailure?: string;
   readonly requeueAfterMs?: number;
 }
+
+/** What the API server refuses for a reason that people cure elsewhere (a RuntimeClass, a quota) is tried again so often. */
+export const CREATE_RETRY_MS = 30_000;
 
 const NOTHING: SandboxPart = { actions: [] };
 const FIRST_DELAY_MS = 1_000;
@@ -23,11 +31,13 @@ const MAX_DELAY_MS = 30_000;
 
 /** The n-th request of the log is answered by the pod `<session>-s<n>`; a bound pod that has ended is reported as lost. Pure. */
 export function decideSandbox(world: SessionWorld, record: RecordView, now: Date): SandboxPart {
+  // A woken Conversation has no pods before it has a runner again.
+  if (isReleased(world.self.status)) return NOTHING;
   const { pending, bound } = record.sandbox;
   if (bound !== undefined) return watchBound(world, record, bound);
   if (!pending) return NOTHING;
   const pod = findPod(world.pods, sandboxPodName(record.name, record.sandbox.requested));
-  return pod === undefined ? makeSandbox(world, record, now) : bindSandbox(record, pod);
+  return pod === undefined ? makeSandbox(world, record, now) : bindSandbox(world, record, { pod, now });
 }
 
 function watchBound({ pods }: SessionWorld, record: RecordView, bound: { readonly podUid: string; readonly podName: string }): SandboxPart {
@@ -44,7 +54,7 @@ function makeSandbox(world: SessionWorld, record: RecordView, now: Date): Sandbo
   const ground = groundOf(world);
   if (!ground.isFirm) return { actions: [], trouble: ground };
   const object = buildSandboxPod({ session: world.self, bundle: record.bundle, settings: world.settings }, n, now);
-  return { actions: [...deletePods(supersededPods(world.pods, "sandbox", names)), { verb: "create", object }] };
+  return { actions: [...deletePods(supersededPods(world.pods, "sandbox", names)), { verb: "create", object }], requeueAfterMs: CREATE_RETRY_MS };
 }
 
 // An image that dies at once would be asked for again and again: each one rests longer than its predecessor lived.
@@ -54,14 +64,11 @@ function delayLeftMs(predecessor: PodView | undefined, n: number, now: Date): nu
   return leftMs(Date.parse(predecessor.metadata.creationTimestamp), delayMs, now);
 }
 
-function bindSandbox(record: RecordView, pod: PodView): SandboxPart {
+function bindSandbox(world: SessionWorld, record: RecordView, { pod, now }: { readonly pod: PodView; readonly now: Date }): SandboxPart {
   const { uid: podUid, name: podName, deletionTimestamp } = pod.metadata;
   if (hasEnded(pod)) return { actions: [appendLost(record, podUid, describeEnd(pod, false))] };
   const address = pod.status.podIP;
-  if (!isRunning(pod) || address === undefined || deletionTimestamp !== undefined) {
-    const message = describeWait(pod);
-    return { actions: [], ...(message === undefined ? {} : { trouble: { reason: "Starting", message } }) };
-  }
+  if (!isRunning(pod) || address === undefined || deletionTimestamp !== undefined) return awaitPod(world, record, { pod, now });
   return {
     actions: [
       { verb: "register", podUid, registration: { sessionUid: record.uid, component: "sandbox", podName } },
@@ -70,6 +77,18 @@ function bindSandbox(record: RecordView, pod: PodView): SandboxPart {
   };
 }
 
+function awaitPod({ self, settings }: SessionWorld, record: RecordView, { pod, now }: { readonly pod: PodView; readonly now: Date }): SandboxPart {
+  const image = imageTroubleOf(self, pod, now);
+  if (image?.kind === "Failed") {
+    const { name, spec } = record.bundle.environment;
+    const fix = `Correct spec.sandbox.image or spec.imagePullSecrets of Environment ${name}`;
+    return { actions: [], imageFailure: describeImageFailure(image.wait, spec.sandbox?.image ?? settings.sandboxImage, fix) };
+  }
+  const message = describeWait(pod, now);
+  const slow = slowStartLeftMs(pod, now);
+  return { actions: [], ...(message === undefined ? {} : { trouble: { reason: "Starting", message } }), ...requeueAt(image?.leftMs, slow === 0 ? undefined : slow) };
+}
+
 function appendLost(record: RecordView, podUid: string, reason: string): Action {
-  return { verb: "append", uid: record.uid, events: [{ type: "sandbox.lost", data: { podUid, reason: reason.slice(0, 1024) } }] };
+  return { verb: "append", uid: record.uid, events: [{ type: "sandbox.lost", data: { podUid, reason: cutText(reason, MAX_MESSAGE) } }] };
 }

@@ -4,12 +4,14 @@ import type { Settings } from "../settings.ts";
 import { explainFault } from "./claim.ts";
 import { decideSession } from "./decide.ts";
 import { type SessionWorld, observeSession } from "./observe.ts";
+import { createSlots } from "./slots.ts";
 
 /** A Session: bound to its record at the gateway, then given the pods that the record asks for. `settings` is called in each observation. */
 export function sessionKind(settings: () => Settings): Kind<SessionWorld, SessionStatus> {
+  const slots = createSlots();
   return {
     name: "Session",
-    observe: (read, key) => observeSession(read, key, settings()),
+    observe: (read, key) => observeSession(read, key, { settings: settings(), slots }),
     decide: decideSession,
     explain: explainFault,
   };

@@ -1,3 +1,4 @@
+import { TRACE_ID_PLACEHOLDER } from "@paddock/api/environment";
 import { sandboxPodName } from "@paddock/api/names";
 import type { SessionStatus } from "@paddock/api/session";
 import type { RecordView } from "@paddock/api/wire/records";
@@ -20,14 +21,26 @@ export function buildStatus(record: RecordView, before: SessionStatus | undefine
     agentRevision: bundle.agentDigest,
     environmentRevision: bundle.environment.digest,
     startTime: bundle.startTime,
-    trace: { id: bundle.traceId },
+    trace: traceOf(record),
+    limits: bundle.limits,
     // Whoever writes newer counters has to forget the failures before them: the next failure is compared with these counters.
-    runner: before?.runner === undefined || !hasProgressed(record, before) ? before?.runner : { ...before.runner, failuresInARow: undefined },
+    runner: before?.runner === undefined || !hasProgressed(record, before) ? before?.runner : { ...before.runner, failuresInARow: undefined, disruptionsInARow: undefined },
     sandbox: sandbox.requested === 0 ? undefined : { podName: sandboxPodName(name, sandbox.requested) },
+    answer: answerOf(record),
     turns: record.turns,
     toolCalls: record.toolCalls,
     lastEventSeq: record.lastSeq,
     usage: record.turns === 0 ? undefined : record.usage,
     recentSteps: record.recentSteps.length === 0 ? undefined : [...record.recentSteps],
   };
+}
+
+function traceOf({ bundle: { traceId, environment } }: RecordView): StatusFields["trace"] {
+  return { id: traceId, url: environment.spec.telemetry?.traceURLTemplate?.replaceAll(TRACE_ID_PLACEHOLDER, traceId) };
+}
+
+/** Only while the Conversation waits: afterwards it answers a message that nobody sees beside it. */
+function answerOf({ activity, answer }: RecordView): StatusFields["answer"] {
+  if (answer === undefined || activity.kind !== "Waiting") return undefined;
+  return { text: answer.text, truncated: answer.truncated ? true : undefined };
 }

@@ -1,0 +1,24 @@
+import type { SessionStatus } from "@paddock/api/session";
+import type { Session } from "@paddock/api/session";
+import type { Plan } from "../kernel/kind.ts";
+import { claimWaiting, conditionOf } from "./claim.ts";
+import type { Queued } from "./slots.ts";
+import type { StatusFields } from "./status.ts";
+
+/** Whoever gives up a slot wakes who is next; this is for the case that nobody is awake to do so. */
+const LOOK_AGAIN_MS = 60_000;
+
+/**
+ * A session waits for its turn. The place is told once, when it joins the queue: a queue of a thousand that told each step would write a thousand
+ * statuses for each session that ends. What hindered an earlier try stays told. Pure.
+ */
+export function planQueued(self: Session, { limit, place, count }: Queued, status?: StatusFields): Plan<SessionStatus> {
+  const { name } = self.spec.environmentRef;
+  const { namespace } = self.metadata;
+  const told = conditionOf(self, "Succeeded");
+  const fact = `Environment ${name} runs at most ${limit} ${limit === 1 ? "session" : "sessions"} at the same time (its spec.budget.maxConcurrentSessions)`;
+  const isTold = (told?.reason === "Queued" && told.message.startsWith(fact)) || told?.reason === "ConfigMapNotFound" || told?.reason === "Invalid";
+  if (isTold) return { actions: [], claims: undefined, requeueAfterMs: LOOK_AGAIN_MS };
+  const message = `${fact}: this one starts by itself when others have ended; it was at place ${place} of ${count} when it joined the queue. Whoever may update the Environment can raise the limit (kubectl auth can-i update environments/${name} -n ${namespace})`;
+  return { actions: [], claims: claimWaiting("Queued", message), ...(status === undefined ? {} : { status }), requeueAfterMs: LOOK_AGAIN_MS };
+}
