@@ -21,6 +21,8 @@ export const ANNOTATIONS = {
   createdByGroups: `${GROUP}/created-by-groups`,
   /** On a Schedule, by people: any new value makes it fire once now. */
   trigger: `${GROUP}/trigger`,
+  /** On a Session that a Schedule made: what fired it, a UTC minute as yyyymmddhhmm or t and a digest of the trigger's value. */
+  scheduledAt: `${GROUP}/scheduled-at`,
 } as const;
 
 /** Value of `app.kubernetes.io/managed-by` on every object we make. */
@@ -66,6 +68,11 @@ export function shorten(value: string, max = 63): string {
   if (value.length <= max) return value;
   const hash = createHash("sha256").update(value).digest("hex").slice(0, 10);
   return `${value.slice(0, max - hash.length - 1).replace(/[^A-Za-z0-9]+$/, "")}-${hash}`;
+}
+
+/** The first `length` hexadecimal digits of a text's SHA-256, for names that follow from what they stand for. Pure. */
+export function nameHash(text: string, length: number): string {
+  return createHash("sha256").update(text).digest("hex").slice(0, length);
 }
 
 /** Pod name of a session's runner: `<session>-r<attempt>`, attempts count from 1. */

@@ -8,9 +8,12 @@ import { type KindPorts, createController, kindController } from "./kernel/contr
 import type { Kind, Read, Self, Source } from "./kernel/kind.ts";
 import { type Managed, type WakeRule, wokenBy } from "./kernel/manager.ts";
 import { createOrphanPass } from "./records/orphans.ts";
+import { schedulesOfRecord } from "./schedule/observe.ts";
+import { scheduleKind } from "./schedule/schedule.ts";
 import { sessionKind } from "./session/session.ts";
+import { nextAfterRecord, nextAfterSession } from "./session/slots.ts";
 import type { Settings } from "./settings.ts";
-import { BY_AGENT, BY_ENVIRONMENT_LIVE, BY_NAMESPACE, EVERY, admission, agents, environments, networkPolicies, pods, records, serviceAccounts, sessions } from "./sources.ts";
+import { BY_AGENT, BY_ENVIRONMENT_LIVE, BY_NAMESPACE, EVERY, admission, agents, environments, networkPolicies, pods, records, schedules, serviceAccounts, sessions } from "./sources.ts";
 import { keyOf, nameOf, ownKey, ownerKeys } from "./wakes.ts";
 
 /** What the table needs besides the ports of every kind. */
@@ -49,11 +52,20 @@ export function createKinds({ settings, namespaces, ...ports }: KindsOptions): r
       self: sessions,
       wakes: [
         wokenBy(sessions, ownKey),
+        // Who gives up a slot of an Environment wakes those who are next in its queue, and nobody else.
+        wokenBy(sessions, nextAfterSession),
+        wokenBy(records, nextAfterRecord),
         wokenBy(agents, (agent, read) => read.list(sessions, BY_AGENT, nameOf(agent)).map(keyOf)),
         wokenBy(environments, (environment, read) => read.list(sessions, BY_ENVIRONMENT_LIVE, nameOf(environment)).map(keyOf)),
         wokenBy(pods, ownerKeys("Session")),
         wokenBy(records, ({ namespace, name }) => [{ namespace, name }]),
       ],
+    }),
+    entry(scheduleKind(), {
+      // Many are due at the same instant, at the full hour: their creates go out side by side.
+      workers: 32,
+      self: schedules,
+      wakes: [wokenBy(schedules, ownKey), wokenBy(sessions, ownerKeys("Schedule")), wokenBy(records, schedulesOfRecord)],
     }),
     orphans(ports, namespaces),
   ];

@@ -65,7 +65,8 @@ export type Action =
    */
   | { readonly verb: "bind"; readonly uid: string; readonly record: BindRecord }
   | { readonly verb: "register"; readonly podUid: string; readonly registration: PodRegistration }
-  | { readonly verb: "append"; readonly uid: string; readonly events: readonly NewEvent[] }
+  /** `access` as with create. */
+  | { readonly verb: "append"; readonly uid: string; readonly events: readonly NewEvent[]; readonly access?: AccessCheck }
   | { readonly verb: "acknowledge"; readonly uid: string }
   /** Cancel and finish a record whose Session is gone; a live GET by UID must confirm that first. */
   | { readonly verb: "abandon"; readonly uid: string; readonly key: Key };
@@ -97,6 +98,8 @@ export interface Plan<Status extends BaseStatus> {
   readonly claims: readonly Claim[] | undefined;
   /** The other fields of status, whole. undefined keeps what is there. */
   readonly status?: Omit<Status, "conditions" | "observedGeneration">;
+  /** What claims and status are instead when an action failed; absent means the same. Pure. */
+  onFault?(fault: Fault): Pick<Plan<Status>, "claims" | "status">;
   readonly requeueAfterMs?: number;
 }
 
@@ -127,11 +130,12 @@ export interface Self<Status extends BaseStatus> {
 }
 
 /**
- * A failed action, classified. `retry`: true goes to the queue's back-off. `slow`: nothing but a change by people can help, look again
- * rarely. Conflict is silent. `programming` errors are counted apart and logged with their stack.
+ * A failed action, classified. `retry`: true goes to the queue's back-off; false is looked at again after the time that faults.ts gives its kind.
+ * Conflict is silent. `not-leader`: nothing was sent, and status is not written either. `programming` errors are counted apart and logged with
+ * their stack.
  */
 export interface Fault {
-  readonly kind: "conflict" | "name-conflict" | "forbidden" | "invalid" | "namespace-terminating" | "access-denied" | "missing-reference" | "unavailable" | "log-conflict" | "programming";
+  readonly kind: "conflict" | "name-conflict" | "forbidden" | "invalid" | "namespace-terminating" | "access-denied" | "missing-reference" | "unavailable" | "log-conflict" | "not-leader" | "programming";
   readonly message: string;
   readonly retry: boolean;
   readonly cause: unknown;
@@ -144,6 +148,8 @@ export interface Ports<Status extends BaseStatus> {
     act(action: Action): Promise<void>;
     status(self: Self<Status>, status: Status): Promise<void>;
   };
+  /** Events about an object; must not throw, and nothing waits for them. */
+  announce(self: Self<Status>, announcements: readonly Announcement[]): void;
   now(): Date;
   classify(error: unknown): Fault;
 }

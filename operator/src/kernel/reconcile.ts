@@ -1,7 +1,8 @@
 import { isDeepStrictEqual } from "node:util";
 import type { BaseStatus } from "@paddock/api/object";
+import { announceProblems } from "./announce.ts";
 import { nextStatus } from "./conditions.ts";
-import { SLOW_RETRY_MS } from "./faults.ts";
+import { againAfterMs } from "./faults.ts";
 import type { Action, Fault, Key, Kind, Ports, Self } from "./kind.ts";
 
 /** What a pass came to. A fault that is to be retried is the queue's to back off from. */
@@ -17,7 +18,7 @@ export interface PassResult {
  * most once, only when it differs, and also when acting failed. Never throws: what goes wrong is the result's fault.
  */
 export async function reconcile<World extends { readonly self: Self<Status> }, Status extends BaseStatus>(
-  kind: Kind<World, Status>, key: Key, { read, write, now, classify }: Ports<Status>,
+  kind: Kind<World, Status>, key: Key, { read, write, announce, now, classify }: Ports<Status>,
 ): Promise<PassResult> {
   let writes = 0;
   try {
@@ -26,11 +27,16 @@ export async function reconcile<World extends { readonly self: Self<Status> }, S
     const plan = kind.decide(world, now());
     const { done, fault } = await actAll(plan.actions, { write, classify });
     writes += done;
-    const status = nextStatus(world.self, plan, fault === undefined ? [] : (kind.explain?.(world, fault) ?? []), now());
+    if (fault?.kind === "not-leader") return resultOf(writes, fault, undefined);
+    const told = fault === undefined ? plan : { ...plan, ...plan.onFault?.(fault) };
+    const status = nextStatus(world.self, told, fault === undefined ? [] : (kind.explain?.(world, fault) ?? []), now());
     if (status !== undefined && !isDeepStrictEqual(status, world.self.status)) {
       // The kind's own fields come from its plan or from its status as observed, so the shape is the kind's.
-      await write.status(world.self, status as Status);
+      const after = status as Status;
+      await write.status(world.self, after);
       writes += 1;
+      const events = (kind.announce ?? announceProblems)(world.self.status, after);
+      if (events.length > 0) announce(world.self, events);
     }
     return resultOf(writes, fault, plan.requeueAfterMs);
   } catch (error) {
@@ -54,6 +60,6 @@ async function actAll(
 }
 
 function resultOf(writes: number, fault: Fault | undefined, requeueAfterMs: number | undefined): PassResult {
-  const again = fault !== undefined && !fault.retry ? Math.min(requeueAfterMs ?? SLOW_RETRY_MS, SLOW_RETRY_MS) : requeueAfterMs;
+  const again = fault !== undefined && !fault.retry ? Math.min(requeueAfterMs ?? Infinity, againAfterMs(fault, Math.random())) : requeueAfterMs;
   return { writes, ...(fault === undefined ? {} : { fault }), ...(again === undefined ? {} : { requeueAfterMs: again }) };
 }
