@@ -159,7 +159,7 @@ function createSmallWorld(scripts: readonly (readonly Deed[])[], first: Session 
         wrote.push(`status ${reasonOf(state.session) ?? ""}`);
       }),
     };
-    const result = await reconcile(sessionKind(() => settings), state.session.metadata, { read: readerOf(view), write, now, classify });
+    const result = await reconcile(sessionKind(() => settings), state.session.metadata, { read: readerOf(view), write, announce: () => undefined, now, classify });
     assert.notEqual(result.requeueAfterMs, 0);
     return { wrote, result };
   };

@@ -25,13 +25,16 @@ export interface Queued {
 export type Standing = "Wants" | "Holds" | "Aside";
 
 export function standingOf(self: Session, record: RecordView | undefined): Standing {
-  const { spec, metadata, status } = self;
-  const isStaying = spec.cancel !== true && metadata.deletionTimestamp === undefined && record?.cancelled !== true;
-  const wants = isStaying ? "Wants" : "Aside";
+  const wants = isLeaving(self) ? "Aside" : "Wants";
   // Bound and without a record: its log is lost while its pods may run, and nothing tells before the session has ended.
-  if (record === undefined) return status?.startTime === undefined ? wants : "Holds";
-  if (record.activity.kind !== "Finished" && !isReleased(status)) return "Holds";
-  return record.activity.kind === "Active" ? wants : "Aside";
+  if (record === undefined) return self.status?.startTime === undefined ? wants : "Holds";
+  if (record.activity.kind === "Finished") return "Aside";
+  if (!isReleased(self.status)) return "Holds";
+  return record.activity.kind === "Waiting" || record.cancelled ? "Aside" : wants;
+}
+
+function isLeaving({ spec, metadata }: Session): boolean {
+  return spec.cancel === true || metadata.deletionTimestamp !== undefined;
 }
 
 /** Status says that the session has given up its runner and has had one: a Conversation that waits, or has just been woken. */
@@ -77,12 +80,12 @@ export function nextInLine(read: Read, key: Key): readonly Key[] {
   return admitted({ limit, ...lineUp(read, key) }).map(({ name }) => ({ namespace: key.namespace, name }));
 }
 
-/** Keys to wake when this Session, or its older version, may have given up a slot or left the line. */
+/** Keys to wake when this Session, or its older version, has given up a slot or left the line. Who joins it or holds a slot lets nobody else in. */
 export function nextAfterSession(self: Session, read: Read): readonly Key[] {
   const { namespace, name, uid } = self.metadata;
-  const isGone = read.get(sessions, { namespace, name })?.metadata.uid !== uid;
-  const mayHold = !isGone && !isFinished(self) && standingOf(self, read.list(records, BY_UID, uid)[0]) === "Holds";
-  return mayHold ? [] : nextInLine(read, { namespace, name: self.spec.environmentRef.name });
+  const isThere = read.get(sessions, { namespace, name })?.metadata.uid === uid && !isFinished(self) && !isHindered(self);
+  const isIn = isThere && standingOf(self, read.list(records, BY_UID, uid)[0]) !== "Aside";
+  return isIn ? [] : nextInLine(read, { namespace, name: self.spec.environmentRef.name });
 }
 
 /** Keys to wake when the record of a session has ended or waits. */
@@ -113,7 +116,11 @@ function canRun(read: Read, self: Session, environment: Environment | undefined)
 
 function contenderOf(session: Session, record: RecordView | undefined): NamedContender {
   const { uid, name, creationTimestamp } = session.metadata;
-  return { uid, name, creator: creatorOf(session), createdAt: creationTimestamp, isHindered: record === undefined && HINDRANCES.has(conditionOf(session, "Succeeded")?.reason ?? "") };
+  return { uid, name, creator: creatorOf(session), createdAt: creationTimestamp, isHindered: record === undefined && isHindered(session) };
+}
+
+function isHindered(self: Session): boolean {
+  return HINDRANCES.has(conditionOf(self, "Succeeded")?.reason ?? "");
 }
 
 /** What a binding that was tried in vain has told. */
