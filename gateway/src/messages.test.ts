@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import type { Bundle } from "@paddock/api/log/bundle";
 import type { LogEvent, NewEvent } from "@paddock/api/log/events";
-import type { EventPage, PersonAppendReply, StateView } from "@paddock/api/wire/people";
+import type { PersonAppendReply, StateView } from "@paddock/api/wire/people";
 import type { RecordView } from "@paddock/api/wire/records";
 import { follow, send } from "../../test/fakes/client.ts";
 import type { Events, Reply, ServerEvent } from "../../test/fakes/client.ts";

@@ -21,7 +21,8 @@ export interface Effects {
   readonly runner: { readonly epoch: number; readonly podName: string; readonly podUid: string };
   readonly model: ModelPorts;
   readonly tools: ToolPorts;
-  readonly signals: { readonly model: AbortSignal; readonly calls: AbortSignal };
+  /** Those of now: a step keeps the ones it began with. */
+  readonly signals: () => { readonly model: AbortSignal; readonly calls: AbortSignal };
 }
 
 /** Does one step, to the event that records it. Rejects with Refused, Detached, or a fault. */
@@ -29,11 +30,11 @@ export async function perform(step: Exclude<Step, { kind: "exit" }>, effects: Ef
   const { append, signals } = effects;
   switch (step.kind) {
     case "askModel":
-      return askModel(step, effects.model, signals.model);
+      return askModel(step, effects.model, signals().model);
     case "decideCalls":
       return decideCalls(step.calls, effects);
     case "startCall":
-      return runCall(step, effects.tools, signals.calls);
+      return runCall(step, effects.tools, signals().calls);
     case "connectSandbox":
       return connectSandbox(step, effects);
     default:
@@ -43,7 +44,7 @@ export async function perform(step: Exclude<Step, { kind: "exit" }>, effects: Ef
 
 /** A sandbox that cannot be used is told to people before it is replaced: why it fails may be theirs to mend. */
 async function connectSandbox(step: Extract<Step, { kind: "connectSandbox" }>, { hands, append, signals, view }: Effects): Promise<void> {
-  await hands.connect(step, signals.calls);
+  await hands.connect(step, signals().calls);
   const held = hands.state();
   if (held?.podUid !== step.podUid || held.phase !== "failed") return;
   const subject = view().state.sandbox.bound?.podName ?? step.podUid;
@@ -52,8 +53,10 @@ async function connectSandbox(step: Extract<Step, { kind: "connectSandbox" }>, {
 
 /** Most bytes of the final answer that are told again with the end; the answer itself is in the log whole. */
 const FINAL_TEXT_BYTES = 262_144;
+/** The same for a Conversation's answer: every append carries it while the session waits, and status shows less. */
+const WAITING_TEXT_BYTES = 16_384;
 
-type Recorded = Extract<Step, { kind: "startRunner" | "abandonRequest" | "finishCall" | "requestSandbox" | "finish" }>;
+type Recorded = Extract<Step, { kind: "startRunner" | "abandonRequest" | "finishCall" | "requestSandbox" | "awaitInput" | "finish" }>;
 
 /** The event of a step that is nothing but its event. */
 function eventOf(step: Recorded, { runner, view }: Effects): NewEvent {
@@ -66,6 +69,8 @@ function eventOf(step: Recorded, { runner, view }: Effects): NewEvent {
       return finishedEvent(step.call, step.verdict);
     case "requestSandbox":
       return { type: "sandbox.requested", data: { reason: step.reason.slice(0, 512), ...(step.replaces === undefined ? {} : { replaces: step.replaces }) } };
+    case "awaitInput":
+      return { type: "run.waiting", data: { for: "input", text: cutText(step.text, WAITING_TEXT_BYTES).text, through: view().state.lastSeq } };
     case "finish":
       return { type: "run.finished", data: { outcome: step.outcome, text: cutText(step.text, FINAL_TEXT_BYTES).text, reason: step.reason.slice(0, 2048), through: view().state.lastSeq } };
   }

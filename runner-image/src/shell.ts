@@ -58,8 +58,9 @@ interface Shell {
   readonly underWay: Set<string>;
   /** Steps that the log refused for now, by key: the view they were decided by. They are tried again when it has moved. */
   readonly refused: Map<string, number>;
-  readonly model: AbortController;
-  readonly calls: AbortController;
+  /** Aborted by a stop, a cancellation or a deadline; after the latter the next input of a Conversation gets new ones. */
+  model: AbortController;
+  calls: AbortController;
   /** Ends appends that get no answer, at the very end of a stop. */
   readonly detached: AbortController;
   refusal: string | undefined;
@@ -116,11 +117,11 @@ export async function runRunner(ports: ShellPorts, stop: AbortSignal): Promise<E
 
 /** One beat of the loop per change: of the log, of a step under way, of the time. */
 async function turnUntilEnd(shell: Shell, stop: AbortSignal, session: () => Session | undefined): Promise<Ending> {
-  let deadline: NodeJS.Timeout | undefined;
+  const alarm = createAlarm(shell);
   try {
     for (;;) {
       const now = session();
-      if (now !== undefined) deadline ??= wakeAtDeadline(shell, now, () => (deadline = undefined));
+      if (now !== undefined) alarm.set(deadlineOf(now));
       if (now !== undefined) takeSteps(shell, now, stop.aborted);
       if (shell.failure !== undefined) throw shell.failure;
       if (shell.ending !== undefined) return shell.ending;
@@ -128,7 +129,7 @@ async function turnUntilEnd(shell: Shell, stop: AbortSignal, session: () => Sess
       await shell.pulse.next();
     }
   } finally {
-    clearTimeout(deadline);
+    alarm.set(undefined);
   }
 }
 
@@ -151,7 +152,7 @@ function openSession(shell: Shell, assignment: Assignment): Session {
     runner: { epoch, podName, podUid },
     model: { view: transcript.view, append, credentials: { credentialFile, redactor }, deltas: { gateway: ports.gateway, redact: redactor.text }, limits, logger, random },
     tools: { view: transcript.view, append, link: hands.link, now, logger },
-    signals: { model: shell.model.signal, calls: shell.calls.signal },
+    signals: () => ({ model: shell.model.signal, calls: shell.calls.signal }),
   };
   return { assignment, transcript, effects };
 }
@@ -161,10 +162,7 @@ function takeSteps(shell: Shell, session: Session, stopping: boolean): void {
   // Before the first event there is nothing to decide by.
   if (view.state.lastSeq === 0) return;
   const nowMs = shell.ports.now();
-  if (view.state.cancelled || nowMs >= deadlineAt(view.state)) {
-    shell.model.abort();
-    shell.calls.abort();
-  }
+  setSignals(shell, { over: view.state.cancelled || nowMs >= (deadlineOf(session) ?? Infinity), stopping });
   const { hands } = session.effects;
   hands.keepOnly(view.state.sandbox.bound?.podUid);
   const held = hands.state();
@@ -219,15 +217,47 @@ function holdBack({ refused, pulse }: Shell, key: string, lastSeq: number): void
   }, ASK_AGAIN_MS).unref();
 }
 
-/** Undefined when it is over. Timers run by another clock and may be early: each beat before the deadline sets the next one. */
-function wakeAtDeadline({ ports, pulse }: Shell, { assignment }: Session, onWake: () => void): NodeJS.Timeout | undefined {
-  const leftMs = deadlineAt(assignment.bundle) - ports.now();
-  if (leftMs <= 0) return undefined;
-  const wake = (): void => {
-    onWake();
-    pulse.beat();
+/** When the time of what is under way is over; undefined while nothing is. */
+function deadlineOf({ transcript }: Session): number | undefined {
+  const { state } = transcript.view();
+  return state.lastSeq === 0 || state.waiting !== undefined ? undefined : deadlineAt(state);
+}
+
+/** Stops what is under way when it is over; what a deadline stopped may begin again when a message came just then and moved it. */
+function setSignals(shell: Shell, { over, stopping }: { readonly over: boolean; readonly stopping: boolean }): void {
+  if (over) {
+    shell.model.abort();
+    shell.calls.abort();
+  } else if (!stopping) {
+    if (shell.model.signal.aborted) shell.model = new AbortController();
+    if (shell.calls.signal.aborted) shell.calls = new AbortController();
+  }
+}
+
+interface Alarm {
+  /** Beats at this time instead of the one before; undefined for never. */
+  set(at: number | undefined): void;
+}
+
+/** Timers run by another clock and may be early: each beat before the time sets the next one. */
+function createAlarm({ ports, pulse }: Shell): Alarm {
+  let timer: NodeJS.Timeout | undefined;
+  let timerAt: number | undefined;
+  return {
+    set(at) {
+      if (at === timerAt) return;
+      clearTimeout(timer);
+      timerAt = undefined;
+      const leftMs = at === undefined ? 0 : at - ports.now();
+      if (leftMs <= 0) return;
+      timerAt = at;
+      const wake = (): void => {
+        timerAt = undefined;
+        pulse.beat();
+      };
+      timer = setTimeout(wake, Math.min(LONGEST_TIMER_MS, leftMs));
+    },
   };
-  return setTimeout(wake, Math.min(LONGEST_TIMER_MS, leftMs));
 }
 
 /** On a stop the model is not waited for; calls have their grace, and then their results. Returns how to take the listener back. */
