@@ -1,11 +1,12 @@
 import { z } from "zod";
 import { USD_PATTERN } from "./log/money.ts";
-import { entryName, labelMap, labelSelector, labelValue, maxTurns, objectName, quantity, resources, secretKeyRef, timeoutSeconds } from "./refs.ts";
-import { matching } from "./text.ts";
+import { LABEL_KEY, LABEL_KEY_HINT, entryName, labelMap, labelSelector, labelValue, maxTurns, objectName, quantity, resources, secretKeyRef, timeoutSeconds } from "./refs.ts";
+import { freeText, matching } from "./text.ts";
 import type { BaseStatus, Resource } from "./object.ts";
 import { TOOL_NAMES } from "./policy/tools.ts";
 
-const BASE_URL = "^https?://([A-Za-z0-9]([-A-Za-z0-9._]*[A-Za-z0-9])?|\\[[0-9A-Fa-f:.]+\\])(:[0-9]{1,5})?(/[^\\s?#]*)?$";
+const PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])";
+const BASE_URL = `^https?://([A-Za-z0-9]([-A-Za-z0-9._]*[A-Za-z0-9])?|\\[[0-9A-Fa-f:.]+\\])(:${PORT})?(/[^\\s?#]*)?$`;
 const IMAGE = "^([A-Za-z0-9.-]+(:[0-9]{1,5})?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?$";
 
 const price = (what: string, absence: string) =>
@@ -17,10 +18,10 @@ const price = (what: string, absence: string) =>
 const model = z
   .object({
     name: entryName("name by which Agents ask for the model; required."),
-    model: z.string().min(1).max(256).describe("model id at the endpoint, e.g. gpt-5.2; required."),
+    model: freeText("model id at the endpoint, e.g. gpt-5.2; required.", 256, 1),
     baseURL: matching(BASE_URL, 2048, {
       description: "baseURL of an OpenAI-compatible endpoint, with scheme and path and without credentials or query, e.g. https://api.openai.com/v1; required.",
-      hint: "write scheme, host and path such as https://api.openai.com/v1, without credentials, query or fragment",
+      hint: "write scheme, host, a port up to 65535 if need be, and path, such as https://api.openai.com/v1, without credentials, query or fragment",
     }),
     apiKey: z
       .object({ secretKeyRef: secretKeyRef("secretKeyRef names the Secret key that holds the API key; required.") })
@@ -50,17 +51,33 @@ const inClusterPeer = z
   })
   .describe("inCluster entry: pods that runners may connect to.");
 
+// What Kubernetes asks of a toleration, which would otherwise refuse the pods.
+const TOLERATION_RULES = [
+  { rule: "has(self.key) || (has(self.operator) && self.operator == 'Exists')", message: "write the key of the taint, or operator: Exists, which without a key bears every taint" },
+  { rule: "!(has(self.operator) && self.operator == 'Exists') || !has(self.value) || self.value == ''", message: "operator Exists takes no value: leave value out, or write operator: Equal" },
+  { rule: "!has(self.tolerationSeconds) || (has(self.effect) && self.effect == 'NoExecute')", message: "tolerationSeconds goes with effect NoExecute only: write effect: NoExecute, or leave tolerationSeconds out" },
+];
+
 const toleration = z
   .object({
-    key: z.string().max(317).describe("key of the taint; absent means every key, with operator Exists.").optional(),
+    key: matching(LABEL_KEY, 317, { description: "key of the taint; absent means every key, with operator Exists.", hint: LABEL_KEY_HINT }).optional(),
     operator: z.enum(["Equal", "Exists"]).describe("operator between key and value; absent means Equal.").optional(),
-    value: z.string().max(63).describe("value of the taint; absent means the empty one.").optional(),
+    value: labelValue.describe("value of the taint; absent means the empty one.").optional(),
     effect: z.enum(["NoSchedule", "PreferNoSchedule", "NoExecute"]).describe("effect of the taint; absent means every effect.").optional(),
     tolerationSeconds: z.int().min(0).max(604800).describe("tolerationSeconds is how long in seconds a NoExecute taint is borne; absent means for ever.").optional(),
   })
-  .describe("tolerations entry: one taint that the pods bear.");
+  .meta({ description: "tolerations entry: one taint that the pods bear.", "x-kubernetes-validations": TOLERATION_RULES });
 
-const NO_SYSTEM_CLASS = { rule: "!self.startsWith('system-')", message: "classes that start with system- belong to the cluster: name a PriorityClass of your own" };
+// The kubelet counts the workspace against the container's limit, and evicts a pod that reaches it.
+const STORAGE_LIMIT = "self.resources.limits.ephemeral__dash__storage";
+const HAS_STORAGE_LIMIT = `has(self.resources) && has(self.resources.limits) && has(${STORAGE_LIMIT})`;
+const WORKSPACE_SIZE = "(has(self.workspace) && has(self.workspace.size) ? string(self.workspace.size) : '1Gi')";
+const WORKSPACE_FITS = {
+  rule: `!(${HAS_STORAGE_LIMIT}) || !(isQuantity(string(${STORAGE_LIMIT})) && isQuantity(${WORKSPACE_SIZE})) || quantity(${WORKSPACE_SIZE}).compareTo(quantity(string(${STORAGE_LIMIT}))) <= 0`,
+  message: "workspace.size (1Gi when absent) is more than resources.limits.ephemeral-storage, which counts it: lower the size, or raise the limit or leave it out",
+};
+
+const NO_SYSTEM_CLASS = { rule: "!self.startsWith('system-')", message: "use a PriorityClass of your own: those that start with system- belong to the cluster" };
 
 export const environmentSpecSchema = z
   .object({
@@ -93,7 +110,7 @@ export const environmentSpecSchema = z
           .describe("workspace is the directory that commands work in; absent means 1Gi that ends with the pod.")
           .optional(),
       })
-      .describe("sandbox is the pod where model-written commands run; absent means the release's defaults.")
+      .meta({ description: "sandbox is the pod where model-written commands run; absent means the release's defaults.", "x-kubernetes-validations": [WORKSPACE_FITS] })
       .optional(),
     network: z
       .object({

@@ -1,12 +1,14 @@
 import { z } from "zod";
-import { celString, matching } from "./text.ts";
+import { HINT, celString, matching } from "./text.ts";
 
 // Fields that several kinds share. Every description starts with the field's name and says unit, default and what absence means.
 
 const DNS_LABEL = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?$";
 const DNS_SUBDOMAIN = "^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$";
 const LABEL_VALUE = "^(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?$";
-const LABEL_KEY = "^([a-z0-9]([-a-z0-9.]*[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$";
+/** Key of a label, an annotation or a taint: a name of at most 63 characters, after a DNS subdomain and a slash if there is one. */
+export const LABEL_KEY = "^([a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?$";
+export const LABEL_KEY_HINT = "write keys such as app or app.kubernetes.io/name";
 
 /** Name of an entry in one of our lists: an RFC 1123 label. */
 export const entryName = (description: string) =>
@@ -104,12 +106,16 @@ export const labelMap = (description: string, max: number, value: z.ZodString) =
     maxProperties: max,
     // A CRD has no schema for the keys of a map.
     "x-kubernetes-validations": [
-      { rule: `self.all(key, size(key) <= 317 && key.matches(${celString(LABEL_KEY)}))`, message: "write keys such as app or app.kubernetes.io/name" },
+      { rule: `self.all(key, size(key) <= 317 && key.matches(${celString(LABEL_KEY)}))`, message: LABEL_KEY_HINT },
     ],
   });
 
 /** Value of a label. */
-export const labelValue = z.string().max(63).regex(new RegExp(LABEL_VALUE));
+export const labelValue = z
+  .string()
+  .max(63)
+  .regex(new RegExp(LABEL_VALUE))
+  .meta({ [HINT]: "write a label's value: letters, digits, '-', '_' and '.', with a letter or digit at both ends, or an empty one" });
 
 export interface LabelSelector {
   readonly matchLabels?: Readonly<Record<string, string>> | undefined;

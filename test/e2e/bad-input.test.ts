@@ -67,6 +67,11 @@ const agentCases: readonly Case[] = [
   { fault: "a temperature as a number", bad: buildAgent("a", { model: { name: "default", temperature: 0.2 } }), says: ["spec.model.temperature", "must be of type string"] },
   { fault: "a model name in capitals", bad: buildAgent("a", { model: { name: "Default" } }), says: ["spec.model.name", '"Default"', "lower-case letters"] },
   { fault: "zero turns", bad: buildAgent("a", { limits: { maxTurns: 0 } }), says: ["spec.limits.maxTurns", "Invalid value: 0", "greater than or equal to 1"] },
+  { fault: "instructions twice", bad: buildAgent("a", { instructionsFrom: { configMapKeyRef: { name: "m", key: "k" } } }), says: ["spec", "exactly one of instructions and instructionsFrom"] },
+  { fault: "no instructions", bad: buildAgent("a", { instructions: undefined }), says: ["spec", "exactly one of instructions and instructionsFrom"] },
+  { fault: "instructions from a key that is none", bad: buildAgent("a", { instructions: undefined, instructionsFrom: { configMapKeyRef: { name: "m", key: "a/b" } } }), says: ["configMapKeyRef.key", '"a/b"', "key of a ConfigMap"] },
+  { fault: "an effort that does not exist", bad: buildAgent("a", { model: { name: "default", reasoningEffort: "max" } }), says: ["spec.model.reasoningEffort", '"max"', '"minimal", "low", "medium", "high"'] },
+  { fault: "zero tokens of output", bad: buildAgent("a", { model: { name: "default", maxOutputTokens: 0 } }), says: ["spec.model.maxOutputTokens", "Invalid value: 0"] },
   { fault: "instructions with NUL", bad: buildAgent("a", { instructions: `be${NUL}good` }), says: ["spec.instructions", "NUL character"] },
 ];
 
@@ -87,6 +92,34 @@ const environmentCases: readonly Case[] = [
   { fault: "an image with a scheme", bad: buildEnvironment("e", { spec: { sandbox: { image: "https://ghcr.io/x" } } }), says: ["spec.sandbox.image", '"https://ghcr.io/x"', "such as ghcr.io/paddock/sandbox"] },
   { fault: "a tool in permissions twice", bad: buildEnvironment("e", { spec: { permissions: [{ tool: "bash", decision: "Deny" }, { tool: "bash", decision: "Allow" }] } }), says: ["spec.permissions[1]", "Duplicate value"] },
   { fault: "a port out of range", bad: reaching({ ports: [70000] }), says: ["spec.network.inCluster[0].ports[0]", "70000", "less than or equal to 65535"] },
+  { fault: "a base URL with a port out of range", bad: buildEnvironment("e", { model: { baseURL: "https://api.example.com:70000/v1" } }), says: ["spec.models[0].baseURL", "a port up to 65535"] },
+  { fault: "a model id with NUL", bad: buildEnvironment("e", { model: { model: `gpt${NUL}` } }), says: ["spec.models[0].model", "NUL character"] },
+  { fault: "an empty price", bad: priced(""), says: ["spec.models[0].pricing.inputPerMillion", "at least 1 chars"] },
+  { fault: "nine models", bad: buildEnvironment("e", { spec: { models: Array.from({ length: 9 }, (_, i) => ({ name: `m${i}`, model: "m", baseURL: "https://api.example.com/v1" })) } }), says: ["spec.models", "Too many: 9", "at most 8"] },
+  { fault: "a workspace above the storage limit", bad: buildEnvironment("e", { spec: { sandbox: { workspace: { size: "2Gi" }, resources: { limits: { "ephemeral-storage": "1Gi" } } } } }), says: ["spec.sandbox", "workspace.size", "resources.limits.ephemeral-storage", "lower the size"] },
+  { fault: "a storage limit below the default workspace", bad: buildEnvironment("e", { spec: { sandbox: { resources: { limits: { "ephemeral-storage": "512Mi" } } } } }), says: ["spec.sandbox", "1Gi when absent"] },
+  { fault: "a runtime class that is no name", bad: buildEnvironment("e", { spec: { sandbox: { runtimeClassName: "gVisor" } } }), says: ["spec.sandbox.runtimeClassName", '"gVisor"', "lower-case letters"] },
+  { fault: "a way of provisioning that does not exist", bad: buildEnvironment("e", { spec: { sandbox: { provisioning: "Lazy" } } }), says: ["spec.sandbox.provisioning", '"Lazy"', '"OnDemand", "Eager", "Never"'] },
+  { fault: "a floor of a later release", bad: buildEnvironment("e", { spec: { permissions: [{ tool: "bash", decision: "Ask" }] } }), says: ["spec.permissions[0].decision", '"Ask"', '"Allow", "Deny"'] },
+  { fault: "no session at the same time", bad: buildEnvironment("e", { spec: { budget: { maxConcurrentSessions: 0 } } }), says: ["spec.budget.maxConcurrentSessions", "Invalid value: 0", "greater than or equal to 1"] },
+  { fault: "an Agent that is no name", bad: buildEnvironment("e", { spec: { allowedAgents: ["Notes"] } }), says: ["spec.allowedAgents[0]", '"Notes"', "lower-case letters"] },
+  { fault: "the same Agent twice", bad: buildEnvironment("e", { spec: { allowedAgents: ["a", "a"] } }), says: ["spec.allowedAgents[1]", "Duplicate value", '"a"'] },
+  { fault: "the same pull secret twice", bad: buildEnvironment("e", { spec: { imagePullSecrets: [{ name: "r" }, { name: "r" }] } }), says: ["spec.imagePullSecrets[1]", "Duplicate value"] },
+  { fault: "five pull secrets", bad: buildEnvironment("e", { spec: { imagePullSecrets: ["a", "b", "c", "d", "e"].map((name) => ({ name })) } }), says: ["spec.imagePullSecrets", "at most 4"] },
+  { fault: "a system priority class", bad: scheduled({ priorityClassName: "system-node-critical" }), says: ["spec.scheduling.priorityClassName", '"system-node-critical"', "of your own"] },
+  { fault: "a node label that is none", bad: scheduled({ nodeSelector: { "a b": "c" } }), says: ["spec.scheduling.nodeSelector", "keys such as app or app.kubernetes.io/name"] },
+  { fault: "a node label with a name of 64 characters", bad: scheduled({ nodeSelector: { ["k".repeat(64)]: "c" } }), says: ["spec.scheduling.nodeSelector", "keys such as"] },
+  { fault: "a node label's value with a space", bad: scheduled({ nodeSelector: { disk: "fast ssd" } }), says: ["spec.scheduling.nodeSelector", '"fast ssd"', "a label's value"] },
+  { fault: "a toleration of nothing", bad: tolerating({}), says: ["spec.scheduling.tolerations[0]", "write the key of the taint, or operator: Exists"] },
+  { fault: "a toleration that needs no value", bad: tolerating({ key: "gpu", operator: "Exists", value: "yes" }), says: ["spec.scheduling.tolerations[0]", "operator Exists takes no value"] },
+  { fault: "seconds without NoExecute", bad: tolerating({ key: "gpu", effect: "NoSchedule", tolerationSeconds: 60 }), says: ["spec.scheduling.tolerations[0]", "write effect: NoExecute"] },
+  { fault: "a taint's key with a space", bad: tolerating({ key: "my taint" }), says: ["spec.scheduling.tolerations[0].key", '"my taint"', "keys such as"] },
+  { fault: "a link without trace id", bad: buildEnvironment("e", { spec: { telemetry: { traceURLTemplate: "https://jaeger/trace" } } }), says: ["spec.telemetry.traceURLTemplate", '"https://jaeger/trace"', "{traceId} where the trace id belongs"] },
+  { fault: "a link of another scheme", bad: buildEnvironment("e", { spec: { telemetry: { traceURLTemplate: "javascript:alert({traceId})" } } }), says: ["spec.telemetry.traceURLTemplate", "e.g. https://jaeger.example.com"] },
+  { fault: "a peer without ports", bad: reaching({ ports: [] }), says: ["spec.network.inCluster[0].ports", "at least 1"] },
+  { fault: "the same port twice", bad: reaching({ ports: [80, 80] }), says: ["spec.network.inCluster[0].ports[1]", "Duplicate value", "80"] },
+  { fault: "a time limit over a week", bad: buildEnvironment("e", { spec: { limits: { timeoutSeconds: 604801 } } }), says: ["spec.limits.timeoutSeconds", "604801", "less than or equal to 604800"] },
+  { fault: "a field of a later release", bad: buildEnvironment("e", { spec: { warmPool: { runners: 1 } } }), says: ['unknown field "spec.warmPool"'] },
   { fault: "a label key with a space", bad: reaching({ ports: [80], podSelector: { matchLabels: { "my app": "x" } } }), says: ["podSelector.matchLabels", "keys such as app or app.kubernetes.io/name"] },
 ];
 
@@ -104,15 +137,14 @@ const sessionCases: readonly Case[] = [
 
 const scheduleCases: readonly Case[] = [
   { fault: "a zone in the expression", bad: buildSchedule("c", { schedule: "TZ=Europe/Berlin 30 6 * * *" }), says: ["spec.schedule", "use spec.timeZone"] },
-  { fault: "minute 61", bad: buildSchedule("c", { schedule: "61 6 * * *" }), says: ["spec.schedule", '"61 6 * * *"', "minute (field 1) is outside 0–59"] },
-  { fault: "hour 24", bad: buildSchedule("c", { schedule: "0 24 * * *" }), says: ["spec.schedule", "hour (field 2) is outside 0–23"] },
-  { fault: "day of month 0", bad: buildSchedule("c", { schedule: "0 0 0 * *" }), says: ["spec.schedule", "day of month (field 3) is outside 1–31"] },
-  { fault: "month 13", bad: buildSchedule("c", { schedule: "0 0 1 13 *" }), says: ["spec.schedule", "month (field 4) is outside 1–12"] },
-  { fault: "day of week 8", bad: buildSchedule("c", { schedule: "0 0 * * 8" }), says: ["spec.schedule", "day of week (field 5) is outside 0–7"] },
+  { fault: "minute 61", bad: buildSchedule("c", { schedule: "61 6 * * *" }), says: ["spec.schedule", '"61 6 * * *"', "minute 61 is outside 0–59"] },
+  { fault: "hour 24", bad: buildSchedule("c", { schedule: "0 24 * * *" }), says: ["spec.schedule", "hour 24 is outside 0–23"] },
+  { fault: "day of month 0", bad: buildSchedule("c", { schedule: "0 0 0 * *" }), says: ["spec.schedule", "day of month 0 is outside 1–31"] },
+  { fault: "month 13", bad: buildSchedule("c", { schedule: "0 0 1 13 *" }), says: ["spec.schedule", "month 13 is outside 1–12"] },
+  { fault: "day of week 8", bad: buildSchedule("c", { schedule: "0 0 * * 8" }), says: ["spec.schedule", "day of week 8 is outside 0–7"] },
   { fault: "six fields", bad: buildSchedule("c", { schedule: "0 30 6 * * *" }), says: ["spec.schedule", "write the five fields of cron"] },
   { fault: "a nickname", bad: buildSchedule("c", { schedule: "@daily" }), says: ["spec.schedule", '"@daily"', "write the five fields of cron"] },
   { fault: "a zone with spaces", bad: buildSchedule("c", { timeZone: "New York" }), says: ["spec.timeZone", '"New York"', "such as Europe/Berlin"] },
-  { fault: "a schedule that is to fire", bad: buildSchedule("c", { suspend: false }), says: ["spec.suspend", "does not fire schedules yet", "write suspend: true"] },
   { fault: "a policy that does not exist", bad: buildSchedule("c", { concurrencyPolicy: "Skip" }), says: ["spec.concurrencyPolicy", '"Skip"', '"Allow", "Forbid", "Replace"'] },
   { fault: "a template without prompt", bad: buildSchedule("c", { sessionTemplate: { spec: { agentRef: { name: "a" }, environmentRef: { name: "e" } } } }), says: ["spec.sessionTemplate.spec.prompt", "Required value"] },
 ];
@@ -189,6 +221,32 @@ describe("a manifest with a fault", () => {
     assert.equal((await readinessOf("unreachable", "Available")).status, "True");
   });
 
+  it("Environment: a runtime class that the cluster does not have is told by the condition, and the fix is taken in", async () => {
+    await accepts(buildEnvironment("classy", { spec: { sandbox: { runtimeClassName: "no-such-class" } } }));
+    const refused = await readinessOf("classy", "RuntimeClassNotFound");
+    assertSays(refused.message, ["spec.sandbox.runtimeClassName", "no-such-class", "kubectl get runtimeclasses"]);
+    await accepts(buildEnvironment("classy"));
+    assert.equal((await readinessOf("classy", "Available")).status, "True");
+  });
+
+  it("Environment: a priority class that the cluster does not have is told by the condition, and the fix is taken in", async () => {
+    await accepts(buildEnvironment("urgent", { spec: { scheduling: { priorityClassName: "no-such-class" } } }));
+    const refused = await readinessOf("urgent", "PriorityClassNotFound");
+    assertSays(refused.message, ["spec.scheduling.priorityClassName", "no-such-class", "kubectl get priorityclasses"]);
+    await accepts(buildEnvironment("urgent"));
+    assert.equal((await readinessOf("urgent", "Available")).status, "True");
+  });
+
+  it("Environment: a network policy that opens its pods is told by name, and it recovers when the policy leaves them out", async () => {
+    await accepts(buildEnvironment("opened"));
+    await readinessOf("opened", "Available");
+    await accepts(buildOpenPolicy([]));
+    const refused = await readinessOf("opened", "NetworkPolicyConflict");
+    assertSays(refused.message, ["allow-same-namespace", "paddock.dev/component", "DoesNotExist", "kubectl edit networkpolicy"]);
+    await accepts(buildOpenPolicy([{ key: "paddock.dev/component", operator: "DoesNotExist" }]));
+    assert.equal((await readinessOf("opened", "Available")).status, "True");
+  });
+
   it("text that is not UTF-8 is refused", async () => {
     const text = Buffer.from(JSON.stringify(buildSession("latin", "caf#")));
     text[text.lastIndexOf("#")] = 0xe9;
@@ -236,4 +294,22 @@ function limited(limits: object, requests: object = {}): object {
 
 function reaching(peer: object): object {
   return buildEnvironment("e", { spec: { network: { inCluster: [peer] } } });
+}
+
+function scheduled(scheduling: object): object {
+  return buildEnvironment("e", { spec: { scheduling } });
+}
+
+function tolerating(toleration: object): object {
+  return scheduled({ tolerations: [toleration] });
+}
+
+/** What tenants commonly write: everything in the namespace may talk to everything. */
+function buildOpenPolicy(matchExpressions: readonly object[]): object {
+  return {
+    apiVersion: "networking.k8s.io/v1",
+    kind: "NetworkPolicy",
+    metadata: { name: "allow-same-namespace" },
+    spec: { podSelector: { matchExpressions }, policyTypes: ["Ingress"], ingress: [{ from: [{ podSelector: {} }] }] },
+  };
 }
