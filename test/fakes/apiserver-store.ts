@@ -58,7 +58,7 @@ export class StatusError extends Error {
   }
 }
 
-type Listener = (collection: string, type: string, object: FakeObject) => void;
+type Listener = (type: string, object: FakeObject) => void;
 type Given = Omit<Partial<Body>, "metadata"> & { readonly metadata?: Partial<Body["metadata"]> };
 
 export function createFakeStore(onEvent: Listener): FakeStore {
@@ -70,7 +70,7 @@ export function createFakeStore(onEvent: Listener): FakeStore {
   const textOf = ({ collection, namespace, name }: FakeKey): string => `${collection}|${namespace}|${name}`;
   const record = (type: string, object: FakeObject): void => {
     history.push({ version, type, object });
-    onEvent(object.collection, type, object);
+    onEvent(type, object);
   };
   const find = (key: FakeKey): FakeObject => {
     const found = objects.get(textOf(key));
@@ -105,6 +105,14 @@ export function createFakeStore(onEvent: Listener): FakeStore {
     return put(key, { ...next, metadata: { ...next.metadata, generation } }, "MODIFIED");
   };
 
+  const drop = (key: FakeKey, body: Body): Body => {
+    version += 1;
+    objects.delete(textOf(key));
+    const last = { collection: key.collection, body: { ...body, metadata: { ...body.metadata, resourceVersion: String(version) } } };
+    record("DELETED", last);
+    return last.body;
+  };
+
   const requireSame = ({ body }: FakeObject, metadata: { readonly uid?: string; readonly resourceVersion?: string } | undefined): void => {
     const { uid, resourceVersion } = metadata ?? {};
     if (uid !== undefined && uid !== body.metadata.uid) throw new StatusError(409, "Conflict", `UID in precondition: ${uid}, UID in object meta: ${body.metadata.uid}`);
@@ -131,19 +139,20 @@ export function createFakeStore(onEvent: Listener): FakeStore {
     update: (key, body, statusOnly) => {
       const found = find(key);
       const given = body as Given;
+      requireVersion(key, given);
       requireSame(found, given.metadata);
       const old = found.body;
       if (statusOnly) return change(key, old, { ...old, status: given.status });
-      return change(key, old, { ...old, ...given, status: old.status, metadata: { ...old.metadata, ...given.metadata } });
+      const next = { ...old, ...given, status: old.status, metadata: { ...old.metadata, ...given.metadata, ...identityOf(old) } };
+      const isFreed = old.metadata["deletionTimestamp"] !== undefined && !isHeld(next);
+      return isFreed ? drop(key, next) : change(key, old, next);
     },
     delete: (key, options) => {
       const found = find(key);
       requireSame(found, (options as { preconditions?: { uid?: string } } | undefined)?.preconditions);
-      version += 1;
-      objects.delete(textOf(key));
-      const last = { collection: key.collection, body: { ...found.body, metadata: { ...found.body.metadata, resourceVersion: String(version) } } };
-      record("DELETED", last);
-      return last.body;
+      if (!isHeld(found.body)) return drop(key, found.body);
+      const deletionTimestamp = found.body.metadata["deletionTimestamp"] ?? new Date().toISOString();
+      return change(key, found.body, { ...found.body, metadata: { ...found.body.metadata, deletionTimestamp } });
     },
     deleteUnseen: (key) => {
       objects.delete(textOf(key));
@@ -162,6 +171,22 @@ export function createFakeStore(onEvent: Listener): FakeStore {
       return { status: 200, body: change(key, old, applied(old, given)) };
     },
   };
+}
+
+/** What an update cannot change. */
+function identityOf({ metadata: { name, namespace, uid, creationTimestamp, generation, deletionTimestamp } }: Body): Record<string, unknown> {
+  return Object.fromEntries(Object.entries({ name, namespace, uid, creationTimestamp, generation, deletionTimestamp }).filter(([, value]) => value !== undefined));
+}
+
+/** Somebody's finalizer keeps it after its deletion. */
+function isHeld({ metadata: { finalizers } }: Body): boolean {
+  return Array.isArray(finalizers) && finalizers.length > 0;
+}
+
+function requireVersion({ collection, name }: FakeKey, { metadata }: Given): void {
+  // Custom resources are updated only by who says which version they have read.
+  if (!collection.startsWith("/apis/paddock.dev/") || (metadata?.resourceVersion ?? "") !== "") return;
+  throw new StatusError(422, "Invalid", `${collection} "${name}" is invalid: metadata.resourceVersion: Invalid value: 0: must be specified for an update`);
 }
 
 function applied(old: Body, given: Given): Body {

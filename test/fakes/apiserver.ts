@@ -1,10 +1,11 @@
 import { type Http2Server, type ServerHttp2Session, type ServerHttp2Stream, createServer } from "node:http2";
 import { randomUUID } from "node:crypto";
 import type { AddressInfo } from "node:net";
-import { type FakeObject, type FakeStore, StatusError, createFakeStore } from "./apiserver-store.ts";
+import { type FakeStore, StatusError, createFakeStore } from "./apiserver-store.ts";
+import { type StreamingLists, createFakeWatches, matcherOf } from "./apiserver-watch.ts";
 
-// The part of the Kubernetes API that a client of ours uses, in process, over HTTP/2 without TLS: list in pages, watch with bookmarks,
-// create, get, delete with preconditions, apply, status. It keeps the API server's rules where a client can see them; the same cases run against a real one.
+// The part of the Kubernetes API that a client of ours uses, in process, over HTTP/2 without TLS: list in pages and as a stream, watch with
+// bookmarks, create, get, delete with preconditions, apply, status, dry runs, access reviews. It keeps the API server's rules where a client can see them; the same cases run against a real one.
 
 export interface FakeApiServer {
   readonly url: string;
@@ -23,6 +24,10 @@ export interface FakeApiServer {
   cutWatches(how?: "clean" | "midLine"): void;
   /** Watches stay open and say nothing any more. */
   muteWatches(): void;
+  /** Whether sendInitialEvents is served ("WatchList"), refused as by a server without the feature, or not understood as by an old one. */
+  setStreamingLists(how: StreamingLists): void;
+  /** Sets the clock behind the header `Date`, as so many milliseconds ahead of ours. */
+  setClock(aheadMs: number): void;
   /** Sends a bookmark on all watches. */
   bookmark(): void;
   /** Connections accepted so far. */
@@ -39,12 +44,6 @@ export interface ReviewSpec {
   readonly user: string;
   readonly groups?: readonly string[];
   readonly resourceAttributes?: Readonly<Record<"namespace" | "verb" | "group" | "resource" | "name", string>>;
-}
-
-interface Watch {
-  readonly stream: ServerHttp2Stream;
-  readonly matches: (object: FakeObject) => boolean;
-  muted: boolean;
 }
 
 interface Failure {
@@ -67,18 +66,15 @@ const REVIEWS = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
 export async function startFakeApiServer(): Promise<FakeApiServer> {
   const server: Http2Server = createServer();
   const sessions = new Set<ServerHttp2Session>();
-  const watches = new Set<Watch>();
   const requests: string[] = [];
   const failures: Failure[] = [];
   const losses: RegExp[] = [];
   let allowsAccess: (spec: ReviewSpec) => boolean = () => true;
   let connections = 0;
+  let aheadMs = 0;
 
-  const store = createFakeStore((collection, type, object) => {
-    for (const watch of watches) {
-      if (!watch.muted && watch.matches({ ...object, collection })) writeEvent(watch.stream, type, object.body);
-    }
-  });
+  const store = createFakeStore((type, object) => watches.tell(type, object));
+  const watches = createFakeWatches(store);
 
   server.on("session", (session) => {
     connections += 1;
@@ -86,22 +82,6 @@ export async function startFakeApiServer(): Promise<FakeApiServer> {
     session.on("close", () => sessions.delete(session));
     session.on("error", () => undefined);
   });
-
-  const watch = (stream: ServerHttp2Stream, route: Route, query: URLSearchParams): void => {
-    const selector = query.get("labelSelector");
-    const matches = (object: FakeObject): boolean =>
-      object.collection === route.collection && (route.namespace === undefined || object.body.metadata.namespace === route.namespace) && matchesLabels(object, selector);
-    const since = Number(query.get("resourceVersion") ?? "0");
-    if (since < store.compactedAt()) throw new StatusError(410, "Expired", `too old resource version: ${since}`);
-    const entry: Watch = { stream, matches, muted: false };
-    stream.respond({ ":status": 200, "content-type": "application/json" });
-    for (const { type, object } of store.since(since)) if (matches(object)) writeEvent(stream, type, object.body);
-    watches.add(entry);
-    stream.on("close", () => watches.delete(entry));
-    const seconds = Number(query.get("timeoutSeconds") ?? "300");
-    const timer = setTimeout(() => stream.end(), seconds * 1000);
-    stream.on("close", () => clearTimeout(timer));
-  };
 
   const answer = (method: string, route: Route, query: URLSearchParams, body: unknown): { status: number; body: unknown } => {
     const { collection, namespace = "", name, subresource } = route;
@@ -122,18 +102,21 @@ export async function startFakeApiServer(): Promise<FakeApiServer> {
     }
   };
 
+  const answerWith = (stream: ServerHttp2Stream, status: number, body: unknown, headers: Readonly<Record<string, string>> = {}): void =>
+    respond(stream, status, body, { date: new Date(Date.now() + aheadMs).toUTCString(), ...headers });
+
   const handle = (stream: ServerHttp2Stream, method: string, url: URL, text: string): void => {
     const line = `${method} ${url.pathname}`;
     const failure = failures.find(({ match, left }) => left > 0 && match.test(line));
     if (failure !== undefined) {
       failure.left -= 1;
-      return respond(stream, failure.status, statusOf(failure.status, "Injected", "a fault of the test"), failure.headers);
+      return answerWith(stream, failure.status, statusOf(failure.status, "Injected", "a fault of the test"), failure.headers);
     }
     const route = parseRoute(url.pathname);
-    if (url.searchParams.get("watch") === "1") return watch(stream, route, url.searchParams);
+    if (url.searchParams.get("watch") === "1") return watches.open(stream, { ...route, query: url.searchParams });
     const { status, body } = answer(method, route, url.searchParams, text === "" ? undefined : JSON.parse(text));
     const lost = losses.findIndex((match) => match.test(line));
-    if (lost === -1) return respond(stream, status, body);
+    if (lost === -1) return answerWith(stream, status, body);
     losses.splice(lost, 1);
     stream.session?.destroy();
   };
@@ -150,7 +133,7 @@ export async function startFakeApiServer(): Promise<FakeApiServer> {
         handle(stream, method, url, Buffer.concat(chunks).toString("utf8"));
       } catch (error) {
         if (!(error instanceof StatusError)) throw error;
-        respond(stream, error.status, statusOf(error.status, error.reason, error.message));
+        answerWith(stream, error.status, statusOf(error.status, error.reason, error.message));
       }
     });
   });
@@ -165,19 +148,13 @@ export async function startFakeApiServer(): Promise<FakeApiServer> {
     reviewAccess: (allows) => {
       allowsAccess = allows;
     },
-    watches: () => watches.size,
-    cutWatches: (how = "clean") => {
-      for (const { stream } of watches) {
-        if (how === "midLine") stream.write('{"type":"MODIFIED","object":{"metadata":{"name":"half');
-        stream.end();
-      }
-    },
-    muteWatches: () => {
-      for (const entry of watches) entry.muted = true;
-    },
-    bookmark: () => {
-      const metadata = { resourceVersion: String(store.version()), name: "", uid: "" };
-      for (const { stream } of watches) writeEvent(stream, "BOOKMARK", { apiVersion: "v1", kind: "Bookmark", metadata });
+    watches: watches.count,
+    cutWatches: (how = "clean") => watches.cut(how),
+    muteWatches: watches.mute,
+    bookmark: watches.bookmark,
+    setStreamingLists: watches.setStreamingLists,
+    setClock: (ms) => {
+      aheadMs = ms;
     },
     connections: () => connections,
     goaway: () => {
@@ -194,8 +171,7 @@ export async function startFakeApiServer(): Promise<FakeApiServer> {
 }
 
 function list(store: FakeStore, route: Route, query: URLSearchParams): unknown {
-  const selector = query.get("labelSelector");
-  const all = store.list(route.collection).filter((object) => (route.namespace === undefined || object.body.metadata.namespace === route.namespace) && matchesLabels(object, selector));
+  const all = store.list(route.collection).filter(matcherOf({ ...route, query }));
   const [from = 0, version = store.version()] = (query.get("continue") ?? "").split("@").filter((part) => part !== "").map(Number);
   if (version < store.compactedAt()) throw new StatusError(410, "Expired", "the continue token is too old");
   const limit = Number(query.get("limit") ?? all.length);
@@ -207,14 +183,6 @@ function list(store: FakeStore, route: Route, query: URLSearchParams): unknown {
   };
 }
 
-function matchesLabels({ body }: FakeObject, selector: string | null): boolean {
-  if (selector === null) return true;
-  return selector.split(",").every((term) => {
-    const [name = "", value] = term.split("=");
-    return body.metadata.labels?.[name] === value;
-  });
-}
-
 function parseRoute(pathname: string): Route {
   const match = /^(\/api\/v1|\/apis\/[^/]+\/[^/]+)(?:\/namespaces\/([^/]+)(?=\/))?\/([^/]+)(?:\/([^/]+))?(?:\/([^/]+))?$/.exec(pathname);
   if (match === null) throw new StatusError(404, "NotFound", `no route ${pathname}`);
@@ -222,11 +190,7 @@ function parseRoute(pathname: string): Route {
   return { collection: `${base}/${plural}`, namespace, name, subresource };
 }
 
-function writeEvent(stream: ServerHttp2Stream, type: string, object: unknown): void {
-  if (!stream.destroyed && !stream.writableEnded) stream.write(`${JSON.stringify({ type, object })}\n`);
-}
-
-function respond(stream: ServerHttp2Stream, status: number, body: unknown, headers: Readonly<Record<string, string>> = {}): void {
+function respond(stream: ServerHttp2Stream, status: number, body: unknown, headers: Readonly<Record<string, string>>): void {
   if (stream.destroyed) return;
   stream.respond({ ":status": status, "content-type": "application/json", ...headers });
   stream.end(JSON.stringify(body));

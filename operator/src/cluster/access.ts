@@ -15,7 +15,7 @@ export async function requireAccess(client: ApiClient, check: AccessCheck): Prom
     spec: { user, groups, resourceAttributes: { namespace, verb, group, resource, name } },
   };
   const path = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
-  const review = (await client.request({ verb: "create", resource: "subjectaccessreviews", method: "POST", path, body })) as Review;
+  const review = (await client.request({ verb: "create", resource: "subjectaccessreviews", method: "POST", path, body, priority: "dispatch" })) as Review;
   if (review.status?.allowed !== true) throw new AccessDeniedError(refusalOf(check, review));
 }
 

@@ -1,8 +1,12 @@
-import { type ClientHttp2Session, type ClientHttp2Stream, type IncomingHttpHeaders, constants } from "node:http2";
+import type { ClientHttp2Stream, IncomingHttpHeaders } from "node:http2";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Connection } from "./connect.ts";
 import { ApiError, ConnectionError } from "./errors.ts";
-import { type Lane, type LaneOptions, LANE_OPTIONS, createLane } from "./session.ts";
+import { REQUEST_TIMEOUT_MS, type WireRequest, exchange, pathOnly, textOf } from "./exchange.ts";
+import { type LaneOptions, LANE_OPTIONS, createLane } from "./session.ts";
+import { type SkewRange, nextSkew, skewMsOf } from "./skew.ts";
+import { type Priority, createSlots } from "./slots.ts";
+import { createWatchLanes } from "./watch-lanes.ts";
 
 export type Verb = "get" | "list" | "watch" | "create" | "apply" | "update" | "delete";
 
@@ -13,22 +17,24 @@ export interface Subject {
   readonly resource: string;
 }
 
-export interface ApiRequest extends Subject {
-  readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
-  /** Path and query. */
-  readonly path: string;
-  readonly contentType?: string;
-  /** Sent as JSON. */
-  readonly body?: unknown;
-  readonly timeoutMs?: number;
+export interface ApiRequest extends Subject, WireRequest {
+  /** Who goes first when many wait; "progress" when absent. */
+  readonly priority?: Priority;
 }
+
+/** What a connection is for. */
+export type ConnectionUse = "requests" | "watches";
 
 /** The API server over HTTP/2. Watches have a connection of their own, so that no write waits behind them. */
 export interface ApiClient {
-  /** The answer's JSON. Throws ApiError for anything but 2xx, ConnectionError when there is no answer. 429 is waited out. */
+  /** The answer's JSON. Throws ApiError for anything but 2xx, ConnectionError when there is no answer. 429 and 503 are waited out as long as the server asks, within bounds. */
   request(request: ApiRequest): Promise<unknown>;
   /** The bytes of a watch. Throws as `request`. The stream ends or fails by itself; destroy it to stop. */
   watch(resource: string, path: string): Promise<ClientHttp2Stream>;
+  /** Our clock minus the API server's in milliseconds, by its newest answers; 0 while they may agree. */
+  skewMs(): number;
+  /** Connections made so far. */
+  connections(): number;
   /** Ends everything at once. */
   close(): void;
 }
@@ -36,25 +42,31 @@ export interface ApiClient {
 export interface ApiClientOptions {
   /** One call per answer or failure; code 0 when there was none. */
   readonly onRequest?: (subject: Subject, code: number) => void;
+  readonly onConnect?: (use: ConnectionUse) => void;
+  /** Called right before any request that is no get, list or watch is sent, however long it has waited; throws when it must not be. */
+  readonly permit?: () => void;
   /** Requests at the API server at the same time, watches aside. */
   readonly inFlight?: number;
   readonly lane?: LaneOptions;
 }
 
-const REQUEST_TIMEOUT_MS = 30_000;
-const MAX_429 = 4;
-const MAX_RETRY_AFTER_SECONDS = 30;
+const READS: ReadonlySet<Verb> = new Set(["get", "list", "watch"]);
 const USER_AGENT = "paddock-operator";
+/** How often a request that the server puts off is tried again, and how long that may take in all. */
+const MAX_WAITS = 4;
+const MAX_WAIT_MS = 30_000;
 
-interface Answer {
-  readonly status: number;
-  readonly headers: IncomingHttpHeaders;
-  readonly text: string;
-}
-
-export function createApiClient(connection: Connection, { onRequest = () => undefined, inFlight = 64, lane = LANE_OPTIONS }: ApiClientOptions = {}): ApiClient {
-  const requests = createLane(connection, lane);
-  const watches = createLanes(() => createLane(connection, lane));
+export function createApiClient(connection: Connection, { onRequest = () => undefined, onConnect = () => undefined, permit, inFlight = 64, lane = LANE_OPTIONS }: ApiClientOptions = {}): ApiClient {
+  let connections = 0;
+  let skew: SkewRange | undefined;
+  const closing = new AbortController();
+  const laneFor = (use: ConnectionUse) =>
+    createLane(connection, lane, () => {
+      connections += 1;
+      onConnect(use);
+    });
+  const requests = laneFor("requests");
+  const watches = createWatchLanes(() => laneFor("watches"));
   const slots = createSlots(inFlight);
 
   const headersOf = async (fresh: boolean): Promise<Record<string, string>> => {
@@ -64,27 +76,38 @@ export function createApiClient(connection: Connection, { onRequest = () => unde
     return { "user-agent": USER_AGENT, accept: "application/json", ...(authorization === undefined ? {} : { authorization }) };
   };
 
-  const once = async (request: ApiRequest, fresh: boolean): Promise<Answer> => {
-    const release = await slots.take();
-    try {
-      return await exchange(requests, request, await headersOf(fresh));
-    } finally {
-      release();
-    }
+  const noteDate = ({ date }: IncomingHttpHeaders, sentMs: number): void => {
+    const dateMs = Date.parse(date ?? "");
+    if (!Number.isNaN(dateMs)) skew = nextSkew(skew, { dateMs, sentMs, receivedMs: Date.now(), atMs: performance.now() });
   };
 
-  const answerTo = async (request: ApiRequest): Promise<Answer> => {
-    let answer = await once(request, false);
-    // A token replaced before its time: what is in the file now may be newer than what we remember.
-    if (answer.status === 401) answer = await once(request, true);
-    for (let tries = 0; answer.status === 429 && tries < MAX_429; tries += 1) {
-      await sleep(retryAfterMs(answer.headers["retry-after"]));
-      answer = await once(request, false);
+  /** Tries again what may be tried again: once with the newest token, and as often as the server says that it only has no time now. */
+  const patiently = async <T extends Headed>(once: (headers: Record<string, string>) => Promise<T>, drop: (answer: T) => void): Promise<T> => {
+    const send = async (fresh: boolean): Promise<T> => {
+      const headers = await headersOf(fresh);
+      const sentMs = Date.now();
+      const answer = await once(headers);
+      noteDate(answer.headers, sentMs);
+      return answer;
+    };
+    let answer = await send(false);
+    if (answer.status === 401) {
+      // A token replaced before its time: what is in the file now may be newer than what we remember.
+      drop(answer);
+      answer = await send(true);
+    }
+    for (let waits = 0, left = MAX_WAIT_MS; waits < MAX_WAITS; waits += 1) {
+      const waitMs = waitMsOf(answer);
+      if (waitMs === undefined || waitMs > left) return answer;
+      left -= waitMs;
+      drop(answer);
+      await sleep(waitMs, undefined, { signal: closing.signal }).catch(() => Promise.reject(new ConnectionError("the client is closed", false)));
+      answer = await send(false);
     }
     return answer;
   };
 
-  const counted = async <T extends { readonly status: number }>(subject: Subject, ask: () => Promise<T>): Promise<T> => {
+  const counted = async <T extends Headed>(subject: Subject, ask: () => Promise<T>): Promise<T> => {
     try {
       const answer = await ask();
       onRequest(subject, answer.status);
@@ -97,164 +120,43 @@ export function createApiClient(connection: Connection, { onRequest = () => unde
 
   return {
     request: async (request) => {
-      const { status, text } = await counted(request, () => answerTo(request));
+      const once = async (headers: Record<string, string>) => {
+        // Held only while the request is at the server, never while it waits to be sent again.
+        const release = await slots.take(request.priority ?? "progress");
+        try {
+          return await exchange(requests, permit === undefined || READS.has(request.verb) ? request : { ...request, permit }, headers);
+        } finally {
+          release();
+        }
+      };
+      const { status, text } = await counted(request, () => patiently(once, () => undefined));
       if (status < 200 || status > 299) throw new ApiError(status, `${request.method} ${pathOnly(request.path)}`, text);
       return text === "" ? undefined : (JSON.parse(text) as unknown);
     },
     watch: async (resource, path) => {
-      const { status, stream } = await counted({ verb: "watch", resource }, async () => openWatch(watches.pick(), path, await headersOf(false)));
+      const { status, stream } = await counted({ verb: "watch", resource }, () => patiently((headers) => watches.open(path, headers), (answer) => answer.stream.destroy()));
       if (status === 200) return stream;
       throw new ApiError(status, `watch ${pathOnly(path)}`, await textOf(stream, REQUEST_TIMEOUT_MS));
     },
+    skewMs: () => skewMsOf(skew),
+    connections: () => connections,
     close: () => {
+      closing.abort();
       requests.close();
       watches.close();
     },
   };
 }
 
-async function exchange(lane: Lane, request: ApiRequest, headers: Record<string, string>): Promise<Answer> {
-  for (let tries = 1; ; tries += 1) {
-    const session = await lane.session();
-    const stream = begin(session, request, headers);
-    try {
-      return await answerOf(stream, request.timeoutMs ?? REQUEST_TIMEOUT_MS);
-    } catch (error) {
-      // Refused means: not even looked at, e.g. because the server was about to close the connection.
-      const refused = stream.rstCode === constants.NGHTTP2_REFUSED_STREAM;
-      if (refused && tries < 3) continue;
-      throw new ConnectionError(`${request.method} ${pathOnly(request.path)}: no answer: ${error instanceof Error ? error.message : String(error)}`, !refused, error);
-    }
-  }
+interface Headed {
+  readonly status: number;
+  readonly headers: IncomingHttpHeaders;
 }
 
-function begin(session: ClientHttp2Session, { method, path, contentType = "application/json", body }: ApiRequest, headers: Record<string, string>): ClientHttp2Stream {
-  const text = body === undefined ? undefined : JSON.stringify(body);
-  const pseudo = { [constants.HTTP2_HEADER_METHOD]: method, [constants.HTTP2_HEADER_PATH]: path };
-  if (session.destroyed || session.closed) throw new ConnectionError(`${method} ${pathOnly(path)}: the connection was just closed`, false);
-  const stream = session.request({ ...headers, ...pseudo, ...(text === undefined ? {} : { "content-type": contentType }) }, { endStream: text === undefined });
-  if (text !== undefined) stream.end(text);
-  return stream;
-}
-
-async function answerOf(stream: ClientHttp2Stream, timeoutMs: number): Promise<Answer> {
-  let headers: IncomingHttpHeaders | undefined;
-  stream.once("response", (received) => {
-    headers = received;
-  });
-  const text = await textOf(stream, timeoutMs);
-  if (headers === undefined) throw new Error("closed without headers");
-  return { status: Number(headers[constants.HTTP2_HEADER_STATUS]), headers, text };
-}
-
-function textOf(stream: ClientHttp2Stream, timeoutMs: number): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = [];
-    const timer = setTimeout(() => stream.destroy(new Error(`none within ${timeoutMs / 1000} s`)), timeoutMs);
-    stream.on("data", (chunk: Buffer) => chunks.push(chunk));
-    let ended = false;
-    stream.once("end", () => {
-      ended = true;
-    });
-    stream.on("error", reject);
-    stream.once("close", () => {
-      clearTimeout(timer);
-      // A reset in the middle of a body can look like its end.
-      if (ended && stream.rstCode === constants.NGHTTP2_NO_ERROR) resolve(Buffer.concat(chunks).toString("utf8"));
-      else reject(new Error(`the stream was closed early (code ${stream.rstCode ?? 0})`));
-    });
-  });
-}
-
-/** A lane and how many watches it carries. */
-interface WatchLane {
-  readonly lane: Lane;
-  watches: number;
-}
-
-// The API server takes 250 streams on a connection (100 behind some proxies); what is beyond waits without a word.
-const WATCHES_PER_LANE = 64;
-
-/** As many connections as the watches need, the first with room first. */
-function createLanes(create: () => Lane): { pick(): WatchLane; close(): void } {
-  const lanes: WatchLane[] = [];
-  return {
-    pick: () => {
-      const free = lanes.find(({ watches }) => watches < WATCHES_PER_LANE);
-      if (free !== undefined) return free;
-      const added: WatchLane = { lane: create(), watches: 0 };
-      lanes.push(added);
-      return added;
-    },
-    close: () => {
-      for (const { lane } of lanes) lane.close();
-    },
-  };
-}
-
-async function openWatch(on: WatchLane, path: string, headers: Record<string, string>): Promise<{ status: number; stream: ClientHttp2Stream }> {
-  on.watches += 1;
-  const stream = await beginWatch(on.lane, path, headers).catch((error: unknown) => {
-    on.watches -= 1;
-    throw error;
-  });
-  stream.once("close", () => {
-    on.watches -= 1;
-  });
-  return statusOf(stream, path);
-}
-
-async function beginWatch(lane: Lane, path: string, headers: Record<string, string>): Promise<ClientHttp2Stream> {
-  const session = await lane.session();
-  return begin(session, { verb: "watch", resource: "", method: "GET", path }, headers);
-}
-
-function statusOf(stream: ClientHttp2Stream, path: string): Promise<{ status: number; stream: ClientHttp2Stream }> {
-  return new Promise((resolve, reject) => {
-    const fail = (error?: Error): void => {
-      clearTimeout(timer);
-      reject(new ConnectionError(`watch ${pathOnly(path)}: ${error?.message ?? "closed before an answer"}`, false, error));
-    };
-    const timer = setTimeout(() => stream.destroy(new Error(`no answer within ${REQUEST_TIMEOUT_MS / 1000} s`)), REQUEST_TIMEOUT_MS);
-    // Stays for the stream's whole life: without a listener a late error would end the process.
-    stream.on("error", fail);
-    stream.once("close", fail);
-    stream.once("response", (received) => {
-      clearTimeout(timer);
-      resolve({ status: Number(received[constants.HTTP2_HEADER_STATUS]), stream });
-    });
-  });
-}
-
-/** Milliseconds that a 429 asks us to wait, with jitter on top, bounded. */
-function retryAfterMs(header: string | undefined): number {
-  const seconds = Number(header);
-  const asked = Number.isFinite(seconds) && seconds >= 0 && header !== undefined ? seconds : 1;
-  return Math.min(asked, MAX_RETRY_AFTER_SECONDS) * 1000 + Math.random() * 500;
-}
-
-function pathOnly(path: string): string {
-  return path.split("?", 1)[0] ?? path;
-}
-
-/** At most `count` holders at a time, first come first served. */
-function createSlots(count: number): { take(): Promise<() => void> } {
-  let free = count;
-  const waiting: (() => void)[] = [];
-  const release = (): void => {
-    const next = waiting.shift();
-    if (next === undefined) free += 1;
-    else next();
-  };
-  const takeOne = (): Promise<void> => {
-    if (free === 0) return new Promise((resolve) => waiting.push(resolve));
-    free -= 1;
-    return Promise.resolve();
-  };
-  return {
-    take: async () => {
-      await takeOne();
-      return release;
-    },
-  };
+/** Milliseconds to wait before this request is sent again, with jitter on top; undefined when it should not be. A 503 counts only when it says how long. */
+function waitMsOf({ status, headers }: Headed): number | undefined {
+  const asked = headers["retry-after"];
+  if (status !== 429 && !(status === 503 && asked !== undefined)) return undefined;
+  const seconds = Number(asked ?? "1");
+  return (Number.isFinite(seconds) && seconds >= 0 ? seconds : 1) * 1000 + Math.random() * 500;
 }

@@ -1,12 +1,11 @@
 import { StringDecoder } from "node:string_decoder";
 
-/** Cuts a byte stream into lines; a line may come in any number of pieces, characters may be cut. */
+/** Cuts a byte stream into lines; a line may come in any number of pieces, characters may be cut. Empty lines are left out. */
 export interface LineCutter {
   push(chunk: Buffer): readonly string[];
 }
 
-/** `keepEmpty`: empty lines mean something in this protocol. */
-export function createLineCutter({ keepEmpty = false }: { readonly keepEmpty?: boolean } = {}): LineCutter {
+export function createLineCutter(): LineCutter {
   const decoder = new StringDecoder("utf8");
   // Pieces of the line under way are kept apart and joined once: joining at each chunk is quadratic for long lines.
   let pieces: string[] = [];
@@ -18,7 +17,7 @@ export function createLineCutter({ keepEmpty = false }: { readonly keepEmpty?: b
       const last = rest.pop() ?? "";
       const lines = [pieces.join(""), ...rest];
       pieces = [last];
-      return keepEmpty ? lines : lines.filter((line) => line !== "");
+      return lines.filter((line) => line !== "");
     },
   };
 }

@@ -39,7 +39,9 @@ async function until(condition: () => boolean): Promise<void> {
 const names = (observation: Observation<Observed>): string[] => [...observation.store.keys()].map(({ name }) => name).sort();
 
 test("lists in pages, then follows adds, changes and deletes of selected objects", async (t) => {
-  const { server, observation } = await open(t, { timing: { pageSize: 2 } });
+  const modes: string[] = [];
+  const { server, observation } = await open(t, { timing: { pageSize: 2 }, onList: (_plural, mode) => modes.push(mode) });
+  server.setStreamingLists("refused");
   for (const name of ["a", "b", "c", "d", "e"]) make(server, name);
   make(server, "foreign", {});
   observation.start();
@@ -51,6 +53,77 @@ test("lists in pages, then follows adds, changes and deletes of selected objects
   make(server, "alien", {});
   server.store.delete({ collection: COLLECTION, namespace: "team", name: "a" }, undefined);
   await until(() => names(observation).join() === "b,c,d,e,f");
+  // The refusal is remembered: one list anew is one list, without asking again.
+  const before = server.requests.length;
+  server.muteWatches();
+  server.store.compact();
+  server.cutWatches();
+  await until(() => modes.length === 2 && server.watches() === 1);
+  assert.deepEqual(modes, ["pages", "pages"]);
+  assert.equal(server.requests.length - before, 1 + 3 + 1);
+});
+
+test("lists as a stream where the server can, and goes on with the same watch", async (t) => {
+  const modes: string[] = [];
+  const { server, observation } = await open(t, { onList: (_plural, mode) => modes.push(mode) });
+  for (const name of ["a", "b", "c"]) make(server, name);
+  make(server, "foreign", {});
+  observation.start();
+  await until(() => observation.store.isSynced());
+  assert.deepEqual(names(observation), ["a", "b", "c"]);
+  assert.equal(observation.blindMs(), 0);
+  make(server, "d");
+  await until(() => names(observation).join() === "a,b,c,d");
+  assert.deepEqual([modes, server.requests.length], [["stream"], 1]);
+});
+
+test("a server that does not know streaming lists and says nothing is listed in pages", async (t) => {
+  const modes: string[] = [];
+  const { server, observation } = await open(t, { timing: { listSilenceMs: 50, silenceMs: 60_000 }, onList: (_plural, mode) => modes.push(mode) });
+  server.setStreamingLists("unknown");
+  make(server, "a");
+  observation.start();
+  await until(() => observation.store.isSynced() && server.watches() === 1);
+  assert.deepEqual([modes, names(observation)], [["pages"], ["a"]]);
+});
+
+test("while a list is read anew, readers keep what they have, and only what differs is told", async (t) => {
+  const { server, observation } = await open(t);
+  make(server, "a");
+  make(server, "b");
+  observation.start();
+  await until(() => observation.store.isSynced());
+  const told: string[] = [];
+  const missing: string[] = [];
+  observation.store.onChange(({ metadata }) => {
+    told.push(metadata.name);
+    if (observation.store.get({ namespace: "team", name: "b" }) === undefined) missing.push(metadata.name);
+  });
+  server.muteWatches();
+  server.store.deleteUnseen({ collection: COLLECTION, namespace: "team", name: "a" });
+  make(server, "c");
+  server.store.compact();
+  server.cutWatches();
+  await until(() => names(observation).join() === "b,c");
+  assert.deepEqual([told, missing], [["a", "c"], []]);
+});
+
+test("the next watch takes over before the server ends the last one: never blind, nothing twice, nothing missed", async (t) => {
+  const { server, observation, restarts } = await open(t, { timing: { minSeconds: 1, maxSeconds: 1 } });
+  observation.start();
+  await until(() => observation.store.isSynced());
+  const blindBefore = observation.blindTotalMs();
+  const told: string[] = [];
+  observation.store.onChange(({ metadata }) => told.push(metadata.name));
+  let made = 0;
+  while (restarts.length < 2) {
+    make(server, `n${made}`);
+    made += 1;
+    await until(() => told.length === made);
+  }
+  assert.deepEqual(restarts, ["timeout", "timeout"]);
+  assert.equal(observation.blindTotalMs(), blindBefore);
+  assert.deepEqual(told, Array.from({ length: made }, (_, index) => `n${index}`));
 });
 
 test("an object kept in the cache has no managedFields", async (t) => {

@@ -18,7 +18,10 @@ export interface LaneOptions {
 
 export const LANE_OPTIONS: LaneOptions = { connectTimeoutMs: 10_000, pingEveryMs: 20_000, pingTimeoutMs: 10_000 };
 
-export function createLane(connection: Connection, options: LaneOptions = LANE_OPTIONS): Lane {
+const MAX_TRIES = 3;
+
+/** `onOpened`: one call per connection that was made. */
+export function createLane(connection: Connection, options: LaneOptions = LANE_OPTIONS, onOpened: () => void = () => undefined): Lane {
   let current: Promise<ClientHttp2Session> | undefined;
   // The current session and those that went away but still carry streams.
   const all = new Set<ClientHttp2Session>();
@@ -37,6 +40,7 @@ export function createLane(connection: Connection, options: LaneOptions = LANE_O
       retire();
     });
     await connected(session, connection.url, options.connectTimeoutMs);
+    onOpened();
     // By default a session takes 64 KiB for all streams together before it waits for the peer.
     session.setLocalWindowSize(16 * 1024 * 1024);
     keepAlive(session, options);
@@ -55,10 +59,15 @@ export function createLane(connection: Connection, options: LaneOptions = LANE_O
 
   return {
     session: async () => {
-      if (closed) throw new ConnectionError("the client is closed", false);
-      const session = await (current ?? opened());
-      // Closed a moment ago, and its event has not come yet.
-      return session.closed || session.destroyed ? await opened() : session;
+      for (let tries = 0; tries < MAX_TRIES; tries += 1) {
+        if (closed) break;
+        const opening = current ?? opened();
+        const session = await opening;
+        if (!session.closed && !session.destroyed) return session;
+        // Closed a moment ago, and its event has not come yet.
+        if (current === opening) current = undefined;
+      }
+      throw new ConnectionError(closed ? "the client is closed" : `the API server at ${connection.url} closes each connection at once`, false);
     },
     close: () => {
       closed = true;

@@ -67,19 +67,19 @@ export function slimPolicy(raw: RawObject): PolicyView {
 export function slimPod(raw: RawObject): PodView {
   const spec = (raw.spec ?? {}) as PodView["spec"];
   const { phase, podIP, startTime, reason, message, conditions, containerStatuses } = (raw.status ?? {}) as PodView["status"];
-  return {
-    metadata: slimMeta(raw),
-    spec: spec.nodeName === undefined ? {} : { nodeName: spec.nodeName },
-    status: {
-      ...(phase === undefined ? {} : { phase }),
-      ...(podIP === undefined ? {} : { podIP }),
-      ...(startTime === undefined ? {} : { startTime }),
-      ...(reason === undefined ? {} : { reason }),
-      ...(message === undefined ? {} : { message }),
-      ...(conditions === undefined ? {} : { conditions: conditions.map(slimCondition) }),
-      ...(containerStatuses === undefined ? {} : { containerStatuses: containerStatuses.map(({ name, state }) => ({ name, ...(state === undefined ? {} : { state }) })) }),
-    },
-  };
+  const told = { phase, podIP, startTime, reason, message, conditions: conditions?.map(slimCondition), containerStatuses: containerStatuses?.map(slimContainer) };
+  return { metadata: slimMeta(raw), spec: spec.nodeName === undefined ? {} : { nodeName: spec.nodeName }, status: present(told) };
+}
+
+type ContainerStatus = NonNullable<PodView["status"]["containerStatuses"]>[number];
+
+function slimContainer({ name, state }: ContainerStatus): ContainerStatus {
+  return { name, ...(state === undefined ? {} : { state }) };
+}
+
+/** The members that are there. */
+function present<T extends object>(members: T): { [Name in keyof T]?: Exclude<T[Name], undefined> } {
+  return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as { [Name in keyof T]?: Exclude<T[Name], undefined> };
 }
 
 type PodCondition = NonNullable<PodView["status"]["conditions"]>[number];

@@ -7,6 +7,8 @@ export interface StoreOptions<T> {
   keyOf(value: T): Key;
   /** Further look-ups: name → the value's entry in it, undefined when it has none. */
   readonly indexes: Readonly<Record<string, (value: T) => string | undefined>>;
+  /** True for two copies of one value: `replace` then tells nobody. Absent: no two values are the same. */
+  isSame?(a: T, b: T): boolean;
 }
 
 /** A cache: values by key and by indexes, with listeners. One writer fills it. */
@@ -19,7 +21,7 @@ export interface Store<T> extends Feed<T> {
   size(): number;
 }
 
-export function createStore<T>({ keyOf, indexes }: StoreOptions<T>): Store<T> {
+export function createStore<T>({ keyOf, indexes, isSame = () => false }: StoreOptions<T>): Store<T> {
   const values = new Map<string, T>();
   const entries = new Map<string, Map<string, Set<string>>>(Object.keys(indexes).map((name) => [name, new Map<string, Set<string>>()]));
   const changeListeners: ((value: T) => void)[] = [];
@@ -71,10 +73,14 @@ export function createStore<T>({ keyOf, indexes }: StoreOptions<T>): Store<T> {
     set, remove,
     replace: (present, inScope) => {
       const kept = new Set(present.map((value) => keyText(keyOf(value))));
+      const isKnown = (value: T): boolean => {
+        const old = values.get(keyText(keyOf(value)));
+        return old !== undefined && isSame(old, value);
+      };
       for (const [text, value] of [...values]) {
         if (inScope(value) && !kept.has(text)) remove(keyOf(value));
       }
-      for (const value of present) set(value);
+      for (const value of present) if (!isKnown(value)) set(value);
     },
     markSynced: () => {
       synced = true;

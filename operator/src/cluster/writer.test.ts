@@ -140,3 +140,68 @@ test("a preflight makes nothing, is refused as a create is, and a taken name is 
   const error = await writer.act({ verb: "preflight", object: ACCOUNT }).catch((thrown: unknown) => thrown);
   assert.equal(classifyClusterError(error)?.kind, "forbidden");
 });
+
+test("503 is waited out only when the server says how long, and a long wait is left to the queue", async (t) => {
+  const { server, client } = await open(t);
+  const writer = createClusterWriter(client, new Map());
+  const posts = () => server.requests.filter((line) => line.startsWith("POST")).length;
+  server.failNext(/POST/, 503, { headers: { "retry-after": "0" } });
+  await writer.act({ verb: "create", object: ACCOUNT });
+  assert.equal(posts(), 2);
+  server.failNext(/POST/, 429, { headers: { "retry-after": "3600" } });
+  const error = await writer.act({ verb: "create", object: ACCOUNT }).catch((thrown: unknown) => thrown);
+  assert.equal(classifyClusterError(error)?.kind, "unavailable");
+  assert.equal(posts(), 3);
+});
+
+test("with the server full of our requests, pods go before ends, ends before progress, dry runs last", async (t) => {
+  const server = await startFakeApiServer();
+  const client = createApiClient({ url: server.url, tls: async () => ({}), authorization: async () => undefined }, { inFlight: 1 });
+  t.after(async () => {
+    client.close();
+    await server.close();
+  });
+  const writer = createClusterWriter(client, new Map());
+  const metadata = { namespace: "team", uid: "u", resourceVersion: "1", creationTimestamp: "" };
+  const session = (name: string) => ({ apiVersion: "paddock.dev/v1alpha1", kind: "Session", metadata: { ...metadata, name } });
+  const pod = { apiVersion: "v1", kind: "Pod", metadata: { name: "p", namespace: "team" } };
+  const finished = { type: "Finished", status: "True", reason: "Completed", message: "", lastTransitionTime: "" } as const;
+  const busy = client.request({ verb: "list", resource: "pods", method: "GET", path: "/api/v1/pods" });
+  // The slot is taken in a later turn of the event loop than the call; what is written now waits behind it.
+  await new Promise((resolve) => setImmediate(resolve));
+  await Promise.all([
+    busy,
+    writer.act({ verb: "preflight", object: { ...pod, kind: "ConfigMap" } }),
+    writer.status(session("progress"), {}),
+    writer.status(session("ends"), { conditions: [finished] }),
+    writer.act({ verb: "create", object: pod }),
+  ]);
+  assert.deepEqual(server.requests, [
+    "GET /api/v1/pods",
+    "POST /api/v1/namespaces/team/pods",
+    "PUT /apis/paddock.dev/v1alpha1/namespaces/team/sessions/ends/status",
+    "PUT /apis/paddock.dev/v1alpha1/namespaces/team/sessions/progress/status",
+    "POST /api/v1/namespaces/team/configmaps",
+  ]);
+});
+
+test("the server's clock is known from its answers", async (t) => {
+  const { server, client } = await open(t);
+  assert.equal(client.skewMs(), 0);
+  const read = () => client.request({ verb: "list", resource: "pods", method: "GET", path: "/api/v1/pods" });
+  await read();
+  assert.equal(client.skewMs(), 0);
+  server.setClock(90_000);
+  await read();
+  assert.ok(Math.abs(client.skewMs() + 90_000) <= 1_500, String(client.skewMs()));
+});
+
+test("a hundred requests at once after a broken connection make one new one", async (t) => {
+  const { server, client } = await open(t);
+  const read = () => client.request({ verb: "list", resource: "pods", method: "GET", path: "/api/v1/pods" });
+  await read();
+  server.drop();
+  await Promise.allSettled(Array.from({ length: 100 }, read));
+  await read();
+  assert.deepEqual([server.connections(), client.connections()], [2, 2]);
+});

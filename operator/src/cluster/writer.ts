@@ -8,6 +8,7 @@ import type { ApiClient } from "./http.ts";
 import { readObject } from "./reads.ts";
 import { type RawObject, collectionPath, endpointOf, objectPath } from "./resources.ts";
 import { isFinished } from "./slim.ts";
+import type { Priority } from "./slots.ts";
 
 /** The actions that go to the API server. */
 export type ClusterAction = Extract<Action, { verb: "create" | "preflight" | "apply" | "delete" }>;
@@ -46,7 +47,7 @@ export function createClusterWriter(client: ApiClient, caches: ReadonlyMap<strin
     const { namespace } = object.metadata;
     const path = `${collectionPath(endpoint, namespace)}?fieldManager=${FIELD_MANAGER}`;
     try {
-      return receiptOf(endpoint.plural, namespace, await client.request({ verb: "create", resource: endpoint.plural, method: "POST", path, body: object }));
+      return receiptOf(endpoint.plural, namespace, await client.request({ verb: "create", resource: endpoint.plural, method: "POST", path, body: object, priority: priorityOf(object.kind) }));
     } catch (error) {
       if (!(error instanceof ApiError && error.reason === "AlreadyExists")) throw error;
       const existing = await live(object);
@@ -61,7 +62,7 @@ export function createClusterWriter(client: ApiClient, caches: ReadonlyMap<strin
     const { base, plural } = endpointOf(object.kind);
     const path = `${collectionPath({ base, plural }, object.metadata.namespace)}?fieldManager=${FIELD_MANAGER}&dryRun=All`;
     try {
-      await client.request({ verb: "create", resource: plural, method: "POST", path, body: object });
+      await client.request({ verb: "create", resource: plural, method: "POST", path, body: object, priority: "background" });
     } catch (error) {
       // Whether the name is taken is looked at after admission, and admission is what was asked.
       if (!(error instanceof ApiError && error.reason === "AlreadyExists")) throw error;
@@ -93,7 +94,7 @@ export function createClusterWriter(client: ApiClient, caches: ReadonlyMap<strin
     const body = { apiVersion: "v1", kind: "DeleteOptions", preconditions: { uid }, ...policy };
     try {
       const path = objectPath(endpoint, key.namespace, key.name);
-      return receiptOf(endpoint.plural, key.namespace, await client.request({ verb: "delete", resource: endpoint.plural, method: "DELETE", path, body }));
+      return receiptOf(endpoint.plural, key.namespace, await client.request({ verb: "delete", resource: endpoint.plural, method: "DELETE", path, body, priority: priorityOf(resource) }));
     } catch (error) {
       // Gone, or replaced by another object of that name: ours is gone either way.
       if (isStatus(error, 404) || isStatus(error, 409)) return undefined;
@@ -126,7 +127,7 @@ export function createClusterWriter(client: ApiClient, caches: ReadonlyMap<strin
       const path = `${objectPath(endpoint, namespace, name)}/status?fieldManager=${FIELD_MANAGER}`;
       const body = { apiVersion, kind, metadata: { namespace, name, uid, resourceVersion }, status };
       try {
-        const answer = await client.request({ verb: "update", resource: `${endpoint.plural}/status`, method: "PUT", path, body });
+        const answer = await client.request({ verb: "update", resource: `${endpoint.plural}/status`, method: "PUT", path, body, priority: isFinished({ status }) ? "terminal" : "progress" });
         return receiptOf(endpoint.plural, namespace, answer);
       } catch (error) {
         if (isStatus(error, 404)) return undefined;
@@ -134,6 +135,11 @@ export function createClusterWriter(client: ApiClient, caches: ReadonlyMap<strin
       }
     },
   };
+}
+
+/** Pods and sessions are what everybody waits for. */
+function priorityOf(kind: string): Priority {
+  return kind === "Pod" || kind === "Session" ? "dispatch" : "progress";
 }
 
 function requireOurs(wanted: Manifest, existing: RawObject): void {
