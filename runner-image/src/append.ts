@@ -4,7 +4,7 @@ import { problemTypeOf } from "@paddock/api/wire/problem";
 import type { ProblemType } from "@paddock/api/wire/problem";
 import { RUNNER_EVENTS } from "@paddock/api/wire/runner";
 import type { AppendReply, AppendRequest } from "@paddock/api/wire/runner";
-import { delayMsOf } from "./backoff.ts";
+import { delayMsOf } from "@paddock/api/backoff";
 import { messageOf } from "./fault.ts";
 import { GatewayRefusal } from "./gateway.ts";
 import type { Gateway } from "./gateway.ts";

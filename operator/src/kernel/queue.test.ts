@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { backoffMs } from "./backoff.ts";
+import { delayMsOf } from "@paddock/api/backoff";
 import { type Verdict, createQueue } from "./queue.ts";
 
 const OK: Verdict = { failed: false };
@@ -91,7 +91,7 @@ test("failures back off, doubling, and success forgets them", async (t) => {
   const passes: number[] = [];
   const queue = createQueue({
     workers: 1,
-    backoff: { baseMs: 100, maxMs: 10_000 },
+    backoff: { firstMs: 100, mostMs: 10_000 },
     random: () => 1,
     work: async () => {
       passes.push(Date.now());
@@ -159,7 +159,7 @@ test("whatever happens: no key runs twice at once, and each wake is followed by 
     fc.asyncProperty(fc.array(command, { maxLength: 60 }), fc.integer({ min: 1, max: 3 }), async (commands, workers) => {
       const running = new Map<string, () => void>();
       const owed = new Set<string>();
-      const fresh = { baseMs: 1e6, maxMs: 1e6 };
+      const fresh = { firstMs: 1e6, mostMs: 1e6 };
       const queue = createQueue({
         workers,
         backoff: fresh,
@@ -198,7 +198,7 @@ test("whatever happens: no key runs twice at once, and each wake is followed by 
 test("a back-off is never more than its maximum nor less than half its step", () => {
   fc.assert(
     fc.property(fc.integer({ min: 1, max: 1000 }), fc.double({ min: 0, max: 0.999, noNaN: true }), (failures, random) => {
-      const ms = backoffMs(failures, { baseMs: 50, maxMs: 60_000 }, random);
+      const ms = delayMsOf({ firstMs: 50, mostMs: 60_000 }, failures - 1, () => random);
       assert.equal(ms >= 25 && ms <= 60_000, true);
     }),
   );

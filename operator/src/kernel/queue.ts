@@ -1,4 +1,5 @@
-import { type Backoff, QUEUE_BACKOFF, backoffMs } from "./backoff.ts";
+import { type Backoff, delayMsOf } from "@paddock/api/backoff";
+import { QUEUE_BACKOFF } from "./backoff.ts";
 
 /** What a queue is told after a pass: when to look again without being woken, or that the pass failed and wants the back-off. */
 export interface Verdict {
@@ -24,6 +25,8 @@ export interface Queue {
   wakeAfter(key: string, delayMs: number): void;
   /** Passes begin from now on. */
   start(): void;
+  /** No pass begins, no timer is left and wakes go unheard until `start`: whoever starts again wakes every key. Passes under way end by themselves. */
+  pause(): void;
   /** No pass begins any more and no timer is left; resolves when the passes under way have ended. */
   stop(): Promise<void>;
   /** Resolves when nothing is ready and nothing is being worked on; timers may be pending. */
@@ -44,7 +47,7 @@ export function createQueue({ work, workers, backoff = QUEUE_BACKOFF, random = M
   const timers = new Map<string, { readonly dueAt: number; readonly timer: NodeJS.Timeout }>();
   const failures = new Map<string, number>();
   let idlers: (() => void)[] = [];
-  let state: "new" | "started" | "stopped" = "new";
+  let state: "new" | "started" | "paused" | "stopped" = "new";
   let isPumpDue = false;
 
   const clearTimer = (key: string): void => {
@@ -54,8 +57,10 @@ export function createQueue({ work, workers, backoff = QUEUE_BACKOFF, random = M
     timers.delete(key);
   };
 
+  const isDeaf = (): boolean => state === "stopped" || state === "paused";
+
   const wake = (key: string): void => {
-    if (state === "stopped") return;
+    if (isDeaf()) return;
     // The pass that follows says anew when to look again.
     clearTimer(key);
     if (running.has(key)) wokenWhileRunning.add(key);
@@ -64,7 +69,7 @@ export function createQueue({ work, workers, backoff = QUEUE_BACKOFF, random = M
   };
 
   const wakeAfter = (key: string, delayMs: number): void => {
-    if (state === "stopped" || ready.has(key)) return;
+    if (isDeaf() || ready.has(key)) return;
     const delay = Math.min(Math.max(delayMs, 0), MAX_DELAY_MS);
     const dueAt = Date.now() + delay;
     const pending = timers.get(key);
@@ -79,7 +84,7 @@ export function createQueue({ work, workers, backoff = QUEUE_BACKOFF, random = M
     if (count === 0) failures.delete(key);
     else failures.set(key, count);
     if (wokenWhileRunning.delete(key)) wake(key);
-    else if (count > 0) wakeAfter(key, backoffMs(count, backoff, random()));
+    else if (count > 0) wakeAfter(key, delayMsOf(backoff, count - 1, random));
     if (verdict.requeueAfterMs !== undefined) wakeAfter(key, verdict.requeueAfterMs);
     pump();
     if (ready.size === 0 && running.size === 0) wakeIdlers();
@@ -113,17 +118,26 @@ export function createQueue({ work, workers, backoff = QUEUE_BACKOFF, random = M
 
   const idle = (): Promise<void> => (ready.size === 0 && running.size === 0 ? Promise.resolve() : new Promise((resolve) => idlers.push(resolve)));
 
+  const forget = (): void => {
+    ready.clear();
+    wokenWhileRunning.clear();
+    failures.clear();
+    for (const key of [...timers.keys()]) clearTimer(key);
+  };
+
   return {
     wake, wakeAfter, idle,
     start: () => {
-      if (state === "new") state = "started";
+      if (state !== "stopped") state = "started";
       pumpSoon();
+    },
+    pause: () => {
+      if (state !== "stopped") state = "paused";
+      forget();
     },
     stop: () => {
       state = "stopped";
-      ready.clear();
-      wokenWhileRunning.clear();
-      for (const key of [...timers.keys()]) clearTimer(key);
+      forget();
       return idle();
     },
     depth: () => ready.size,

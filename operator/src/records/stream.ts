@@ -1,14 +1,15 @@
 import type { IncomingMessage } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
+import { delayMsOf } from "@paddock/api/backoff";
+import { type ServerEvent, createEventParser } from "@paddock/api/wire/event-stream";
 import type { RecordView } from "@paddock/api/wire/records";
 import { type Store, createStore } from "../cluster/store.ts";
-import { STREAM_BACKOFF, backoffMs } from "../kernel/backoff.ts";
+import { STREAM_BACKOFF } from "../kernel/backoff.ts";
 import type { Key } from "../kernel/kind.ts";
 import type { Feed } from "../kernel/manager.ts";
 import { BY_MISSING_CREDENTIAL, BY_UID } from "../sources.ts";
 import type { GatewayClient } from "./client.ts";
 import { createSpecPool } from "./spec-pool.ts";
-import { type ServerEvent, createEventParser } from "./sse.ts";
 
 export const BY_KEY = "namespace/name";
 
@@ -63,7 +64,7 @@ export function createRecordStream({ client, onRestart = () => undefined, onTrou
       failures = take.lastEventId() === before ? failures + 1 : 1;
       onRestart();
       onTrouble(error, failures);
-      await sleep(backoffMs(failures, STREAM_BACKOFF, Math.random()), undefined, { signal: stopping.signal }).catch(() => undefined);
+      await sleep(delayMsOf(STREAM_BACKOFF, failures - 1, Math.random), undefined, { signal: stopping.signal }).catch(() => undefined);
     }
   };
 
@@ -119,7 +120,7 @@ function createTaker(store: Store<RecordView>): Taker {
   };
 
   return {
-    event: ({ type, data, id }) => {
+    event: ({ event: type, data, id }) => {
       if (type === "record") applyView(shared(JSON.parse(data) as RecordView));
       else if (type === "gone") applyGone((JSON.parse(data) as { readonly uid: string }).uid);
       else if (type === "reset") collecting = new Map();
@@ -138,7 +139,8 @@ function createTaker(store: Store<RecordView>): Taker {
 
 function drain(body: IncomingMessage, silenceMs: number, take: (event: ServerEvent) => void): Promise<void> {
   return new Promise((resolve, reject) => {
-    const parser = createEventParser();
+    const parse = createEventParser();
+    body.setEncoding("utf8");
     let heardAt = performance.now();
     const silence = setInterval(() => {
       if (performance.now() - heardAt >= silenceMs) body.destroy(new Error(`nothing heard from the gateway for ${silenceMs / 1000} s`));
@@ -148,10 +150,10 @@ function drain(body: IncomingMessage, silenceMs: number, take: (event: ServerEve
       fault ??= error instanceof Error ? error : new Error(String(error));
       body.destroy();
     };
-    body.on("data", (chunk: Buffer) => {
+    body.on("data", (text: string) => {
       heardAt = performance.now();
       try {
-        for (const event of parser.push(chunk)) take(event);
+        for (const event of parse(text)) take(event);
       } catch (error) {
         fail(error);
       }

@@ -4,7 +4,7 @@ import type { NewEvent } from "@paddock/api/log/events";
 import type { ModelEndpoint } from "@paddock/api/environment";
 import { Refused } from "../append.ts";
 import type { Append } from "../append.ts";
-import { delayMsOf } from "../backoff.ts";
+import { delayMsOf } from "@paddock/api/backoff";
 import { buildInstructions } from "../context/instructions.ts";
 import { buildMessages } from "../context/messages.ts";
 import { turnOf } from "../context/turn.ts";

@@ -1,4 +1,4 @@
-import { delayMsOf } from "../backoff.ts";
+import { delayMsOf } from "@paddock/api/backoff";
 import type { FailureClass, ModelFailure } from "./failure.ts";
 
 /** Attempts for one answer, the first included. */

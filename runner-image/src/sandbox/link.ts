@@ -4,7 +4,7 @@ import type { Logger } from "pino";
 import { sandboxResultSchema } from "@paddock/api/wire/sandbox";
 import type { SandboxCall, SandboxFiles, SandboxResult } from "@paddock/api/wire/sandbox";
 import { problemSchema, problemTypeOf } from "@paddock/api/wire/problem";
-import { delayMsOf } from "../backoff.ts";
+import { delayMsOf } from "@paddock/api/backoff";
 import { serveEgress } from "../egress/proxy.ts";
 import { messageOf } from "../fault.ts";
 import { pause } from "../signal.ts";
