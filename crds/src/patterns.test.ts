@@ -108,14 +108,17 @@ describe("the cron rules", () => {
   }
 
   const bad: readonly (readonly [string, RegExp])[] = [
-    ["61 6 * * *", /minute \(field 1\) is outside 0–59/],
-    ["0 24 * * *", /hour \(field 2\) is outside 0–23/],
-    ["0 0 32 * *", /day of month \(field 3\) is outside 1–31/],
-    ["0 0 1 0 *", /month \(field 4\) is outside 1–12/],
-    ["0 0 * * MUN", /day of week \(field 5\) is outside 0–7/],
+    ["61 6 * * *", /minute is outside 0–59/],
+    ["0 24 * * *", /hour is outside 0–23/],
+    ["0 0 32 * *", /day of month is outside 1–31/],
+    ["0 0 1 0 *", /month is outside 1–12/],
+    ["0 0 * * MUN", /day of week is outside 0–7/],
     ["*/0 * * * *", /minute/],
     ["1,,2 * * * *", /minute/],
     ["-5 * * * *", /minute/],
+    ["30-20 * * * *", /minute has a range upside down: write the smaller value first/],
+    ["* * * DEC-2 *", /month has a range upside down/],
+    ["* * * * 1,FRI-MON/2", /day of week has a range upside down/],
     ["@daily", /write the five fields/],
     ["0 30 6 * * *", /write the five fields/],
     ["TZ=UTC 30 6 * * *", /use spec\.timeZone/],

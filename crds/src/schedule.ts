@@ -1,37 +1,81 @@
 import { z } from "zod";
+import { GROUP } from "./group.ts";
 import { labelMap, labelValue } from "./refs.ts";
 import { sessionSpecSchema } from "./session.ts";
 import { celString, matching } from "./text.ts";
 import type { BaseStatus, Resource } from "./object.ts";
 
-const FIVE_FIELDS = "^\\S+(\\s+\\S+){4}$";
+const FIVE_FIELDS = "^[^ \\t]+([ \\t]+[^ \\t]+){4}$";
 
 interface CronField {
   readonly name: string;
   readonly range: string;
   /** Pattern of one value. */
   readonly value: string;
+  /** Pattern of a step. */
+  readonly step: string;
+  /** Pattern of a range whose first value is the larger one. */
+  readonly reversed: string;
+}
+
+const MONTHS = ["JAN", "FEB", "MAR", "APR", "MAY", "JUN", "JUL", "AUG", "SEP", "OCT", "NOV", "DEC"];
+const WEEKDAYS = ["MON", "TUE", "WED", "THU", "FRI", "SAT"];
+
+/** One number with or without a leading zero, or its name. */
+const one = (value: number, names: readonly string[]): string => [value < 10 ? `0?${value}` : String(value), ...names.slice(value - 1, value)].join("|");
+
+/** All numbers below `value`, and their names. */
+function below(value: number, names: readonly string[]): string {
+  const [tens, digit] = [Math.floor(value / 10), value % 10];
+  const same = digit === 0 ? [] : [`${tens === 0 ? "0?" : tens}[0-${digit - 1}]`];
+  const lower = tens === 0 ? [] : ["0?[0-9]", ...(tens === 1 ? [] : [`[1-${tens - 1}][0-9]`])];
+  return [...lower, ...same, ...names.slice(0, value - 1)].join("|");
+}
+
+// CEL could compare numbers, but the API server finds that too dear in a list of unknown length.
+function reversed(max: number, names: readonly string[] = []): string {
+  return Array.from({ length: max }, (_, index) => `(${one(index + 1, names)})-(${below(index + 1, names)})`).join("|");
 }
 
 const CRON_FIELDS: readonly CronField[] = [
-  { name: "minute", range: "0–59", value: "[0-5]?[0-9]" },
-  { name: "hour", range: "0–23", value: "([01]?[0-9]|2[0-3])" },
-  { name: "day of month", range: "1–31", value: "(0?[1-9]|[12][0-9]|3[01])" },
-  { name: "month", range: "1–12 or JAN–DEC", value: "(0?[1-9]|1[0-2]|[Jj][Aa][Nn]|[Ff][Ee][Bb]|[Mm][Aa][RrYy]|[Aa][Pp][Rr]|[Jj][Uu][NnLl]|[Aa][Uu][Gg]|[Ss][Ee][Pp]|[Oo][Cc][Tt]|[Nn][Oo][Vv]|[Dd][Ee][Cc])" },
-  { name: "day of week", range: "0–7 or SUN–SAT", value: "([0-7]|[Ss][Uu][Nn]|[Mm][Oo][Nn]|[Tt][Uu][Ee]|[Ww][Ee][Dd]|[Tt][Hh][Uu]|[Ff][Rr][Ii]|[Ss][Aa][Tt])" },
+  { name: "minute", range: "0–59", value: "[0-5]?[0-9]", step: "([1-9]|[1-5][0-9])", reversed: reversed(59) },
+  { name: "hour", range: "0–23", value: "([01]?[0-9]|2[0-3])", step: "([1-9]|1[0-9]|2[0-3])", reversed: reversed(23) },
+  { name: "day of month", range: "1–31", value: "(0?[1-9]|[12][0-9]|3[01])", step: "([1-9]|[12][0-9]|3[01])", reversed: reversed(31) },
+  { name: "month", range: "1–12 or JAN–DEC", value: `(0?[1-9]|1[0-2]|${MONTHS.join("|")})`, step: "([1-9]|1[0-2])", reversed: reversed(12, MONTHS) },
+  // SUN is both 0 and, at the end of a range such as SAT-SUN, 7.
+  { name: "day of week", range: "0–7 or SUN–SAT", value: `([0-7]|SUN|${WEEKDAYS.join("|")})`, step: "[1-7]", reversed: reversed(7, WEEKDAYS) },
 ];
 
-// One rule per field, so that the answer names the field that is wrong. A rule leaves texts without five fields to FIVE_FIELDS.
-const cronRules = CRON_FIELDS.map(({ name, range, value }, index) => {
-  const item = `(\\*|${value}(-${value})?)(/[1-9][0-9]?)?`;
-  const before = index === 0 ? "" : `(\\S+\\s+){${index}}`;
-  const after = index === 4 ? "" : `(\\s+\\S+){${4 - index}}`;
-  const pattern = `^${before}${item}(,${item})*${after}$`;
-  return {
-    rule: `!self.matches(${celString(FIVE_FIELDS)}) || self.contains('TZ=') || self.matches(${celString(pattern)})`,
-    message: `the ${name} (field ${index + 1}) is outside ${range}: write *, a value, a range such as 1-5, a list such as 1,3 or a step such as */2`,
-  };
+/** CEL for a field. */
+const fieldAt = (index: number): string => `self.replace('\\t', ' ').split(' ').filter(f, f != '')[${index}]`;
+
+// Per field one rule for what stands in it and one for the order of its ranges, so that the answer names field and item. Texts without five
+// fields have an answer of their own.
+const cronRules = CRON_FIELDS.flatMap(({ name, range, value, step, reversed: larger }, index) => {
+  const field = fieldAt(index);
+  const item = `(\\*|${value}(-${value})?)(/${step})?`;
+  const before = index === 0 ? "" : `([^ \\t]+[ \\t]+){${index}}`;
+  const after = index === 4 ? "" : `([ \\t]+[^ \\t]+){${4 - index}}`;
+  const isRight = `self.matches(${celString(`^(?i:${before}${item}(,${item})*${after})$`)})`;
+  const isReversed = `self.matches(${celString(`^(?i:${before}([^ \\t]*,)?(${larger})(/[^ \\t,]*)?(,[^ \\t]*)?${after})$`)})`;
+  const isOther = `!self.matches(${celString(FIVE_FIELDS)}) || self.contains('TZ=')`;
+  const write = "write *, a value, a range such as 1-5, a list such as 1,3 or a step such as */2";
+  const mend = "write the smaller value first, or a list";
+  return [
+    {
+      rule: `${isOther} || ${isRight}`,
+      message: `the ${name} is outside ${range}: ${write}`,
+      messageExpression: `'${name} ' + ${field}.split(',').filter(i, !i.matches(${celString(`^(?i:${item})$`)}))[0] + ' is outside ${range}: ${write}'`,
+    },
+    {
+      rule: `${isOther} || !${isReversed}`,
+      message: `the ${name} has a range upside down: ${mend}`,
+      messageExpression: `'${name} ' + ${field} + ' has a range upside down: ${mend}'`,
+    },
+  ];
 });
+
+const IS_NEW = "!has(self.sessionMode) || self.sessionMode != 'Resume'";
 
 export const scheduleSpecSchema = z
   .object({
@@ -70,7 +114,13 @@ export const scheduleSpecSchema = z
             labels: labelMap("labels of each session; absent means none.", 32, labelValue).optional(),
             annotations: labelMap("annotations of each session; absent means none.", 32, z.string().max(1024)).optional(),
           })
-          .describe("metadata of each session; absent means none.")
+          .meta({
+            description: "metadata of each session; absent means none.",
+            "x-kubernetes-validations": ["labels", "annotations"].map((member) => ({
+              rule: `!has(self.${member}) || self.${member}.all(key, !key.startsWith('${GROUP}/'))`,
+              message: `${member} under ${GROUP}/ are Paddock's own: write them under another prefix`,
+            })),
+          })
           .optional(),
         spec: sessionSpecSchema.describe("spec of each session; required."),
       })
@@ -78,6 +128,20 @@ export const scheduleSpecSchema = z
   })
   .meta({
     description: "spec says when which session is created.",
+    "x-kubernetes-validations": [
+      {
+        rule: `${IS_NEW} || has(self.sessionTemplate.spec.mode) && self.sessionTemplate.spec.mode == 'Conversation'`,
+        message: "sessionMode Resume goes on with one long conversation: write sessionTemplate.spec.mode: Conversation",
+      },
+      {
+        rule: `${IS_NEW} || !has(self.sessionTemplate.spec.promptFrom)`,
+        message: "sessionMode Resume sends the prompt itself at each time: write sessionTemplate.spec.prompt instead of promptFrom",
+      },
+      {
+        rule: `${IS_NEW} || !has(self.concurrencyPolicy) || self.concurrencyPolicy != 'Replace'`,
+        message: "sessionMode Resume has nothing to replace: write concurrencyPolicy Forbid, which waits for the answer under way, or Allow",
+      },
+    ],
   });
 
 export type ScheduleSpec = z.infer<typeof scheduleSpecSchema>;
