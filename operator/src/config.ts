@@ -18,6 +18,10 @@ export interface Config {
   readonly logLevel: string;
   /** File with our token for the gateway. */
   readonly tokenFile: string;
+  /** Name of our own pod; "" outside of a cluster. */
+  readonly podName: string;
+  /** How long other operators wait for the leader's next sign of life before one of them takes over. */
+  readonly leaseSeconds: number;
   /** Where /healthz, /readyz and /metrics are served. */
   readonly metricsPort: number;
   /** Address that we reach the gateway at, when it differs from the one that runners use. */
@@ -70,6 +74,8 @@ const RULES = {
   PADDOCK_CREATOR_STAMP: rule(z.enum(["true", "false"]), "set it to true where the chart installed the policy creator-stamp, else to false", "true"),
   PADDOCK_LOG_LEVEL: rule(z.enum(["trace", "debug", "info", "warn", "error", "silent"]), "set it to trace, debug, info, warn, error or silent", "info"),
   PADDOCK_TOKEN_FILE: rule(z.string().startsWith("/"), "set it to the path of the projected token", "/run/paddock/token/token"),
+  PADDOCK_POD_NAME: rule(z.string().max(253).regex(/^[a-z0-9.-]*$/), "set it to the name of the operator's own pod, or leave it unset", ""),
+  PADDOCK_LEASE_SECONDS: rule(z.coerce.number().int().min(2).max(120), "set it to whole seconds from 2 to 120, the same in all replicas", "15"),
   PADDOCK_METRICS_PORT: rule(z.coerce.number().int().min(1).max(65535), "set it to a port from 1 to 65535", "9090"),
 } as const;
 
@@ -98,6 +104,8 @@ export function readConfig(env: Environment): Config {
     creatorStamp: read("PADDOCK_CREATOR_STAMP", RULES.PADDOCK_CREATOR_STAMP) === "true",
     logLevel: read("PADDOCK_LOG_LEVEL", RULES.PADDOCK_LOG_LEVEL),
     tokenFile: read("PADDOCK_TOKEN_FILE", RULES.PADDOCK_TOKEN_FILE),
+    podName: read("PADDOCK_POD_NAME", RULES.PADDOCK_POD_NAME),
+    leaseSeconds: read("PADDOCK_LEASE_SECONDS", RULES.PADDOCK_LEASE_SECONDS),
     metricsPort: read("PADDOCK_METRICS_PORT", RULES.PADDOCK_METRICS_PORT),
     apiServer: apiServerOf(env),
   };

@@ -1,17 +1,22 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import { buildAdmission } from "@paddock/api/admission/policies";
 import { releaseOf } from "@paddock/api/admission/policy";
 import { GATEWAY_CA } from "@paddock/api/names";
 import { type AdmissionOptions, createAdmissionSource } from "./admission/source.ts";
 import type { Connection } from "./cluster/connect.ts";
 import { classifyClusterError } from "./cluster/errors.ts";
+import { createEventRecorder } from "./cluster/events.ts";
 import { createApiClient } from "./cluster/http.ts";
 import { readAdmissionObject } from "./cluster/policies.ts";
 import { readConfigValue } from "./cluster/reads.ts";
+import { serverClock } from "./cluster/skew.ts";
 import type { Config } from "./config.ts";
 import type { PassReport } from "./kernel/controller.ts";
 import { classifyWith } from "./kernel/faults.ts";
+import { classifyLeadership } from "./kernel/leader.ts";
 import { createFeeds, createManager } from "./kernel/manager.ts";
 import { createKinds } from "./kinds.ts";
+import { createLeadership, instanceOf } from "./leadership.ts";
 import { type Watcher, observeCluster } from "./observed.ts";
 import { createCaSource } from "./records/ca.ts";
 import { createGatewayClient } from "./records/client.ts";
@@ -21,6 +26,7 @@ import type { Settings } from "./settings.ts";
 import * as sources from "./sources.ts";
 import { type Logger, logPass } from "./telemetry/log.ts";
 import type { Metrics } from "./telemetry/metrics.ts";
+import { createStageTrace } from "./telemetry/stages.ts";
 import { createWriter } from "./writers.ts";
 
 /** What the operator is made of from outside. */
@@ -36,26 +42,33 @@ export interface OperatorOptions {
 }
 
 export interface Operator {
-  /** What is not as it should be, as sentences; ready when there is nothing. */
+  /** What is not as it should be, as sentences; ready when there is nothing. Who stands by is ready too: it could take over at once. */
   unready(): readonly string[];
-  /** Ends passes, then watches, then connections. */
+  /** True while this operator holds the lease. */
+  isLeading(): boolean;
+  /** Ends passes, gives the lease back, then ends watches, then connections. Within 12 s with a lease of 15 s, whatever does not answer. */
   stop(): Promise<void>;
 }
 
 // A watch that has been away for so long may hide changes that matter.
 const STALE_MS = 30_000;
+// Of passes under way when we are asked to stop. What they leave undone the next leader finds undone.
+const LAST_PASSES_MS = 5_000;
 
 /** Wires everything together and starts it. */
 export function startOperator({ config, connection, token, metrics, log, readPolicy }: OperatorOptions): Operator {
-  const client = createApiClient(connection, { onRequest: metrics.onRequest });
+  const leader = createLeadership({ config, connection, metrics, log, onChange: (isLeading) => (isLeading ? manager.allow() : manager.forbid()) });
+  const client = createApiClient(connection, { onRequest: metrics.onRequest, onConnect: metrics.onConnect, permit: leader.require });
   const feeds = createFeeds();
   const onTrouble = (resource: string, error: unknown, failures: number): void => log[failures > 2 ? "warn" : "debug"]({ resource, failures, reason: String(error) }, "watch lost");
-  const { watchers: clusterWatchers, caches } = observeCluster(feeds, { client, namespaces: config.watchNamespaces, onRestart: metrics.onWatchRestart, onTrouble });
+  const watching = { client, namespaces: config.watchNamespaces, onRestart: metrics.onWatchRestart, onList: metrics.onList, onTrouble };
+  const { watchers: clusterWatchers, caches, blindness } = observeCluster(feeds, watching);
+  metrics.observeBlindness(blindness);
   const ca = createCaSource(
     () => readConfigValue(client, { namespace: config.namespace, name: GATEWAY_CA.configMap }, GATEWAY_CA.key),
     `ConfigMap ${config.namespace}/${GATEWAY_CA.configMap}`,
   );
-  const gateway = createGatewayClient({ url: config.gatewayDialUrl, ca: ca.pem, onUntrusted: ca.forget, token });
+  const gateway = createGatewayClient({ url: config.gatewayDialUrl, ca: ca.pem, onUntrusted: ca.forget, token, permit: leader.require });
   const stream = createRecordStream({
     client: gateway,
     onRestart: () => metrics.onWatchRestart("records", "error"),
@@ -73,13 +86,16 @@ export function startOperator({ config, connection, token, metrics, log, readPol
     policies.watcher,
     { source: sources.records, isRequired: false, start: stream.start, stop: stream.stop, isSynced: stream.feed.isSynced, blindMs: stream.blindMs },
   ];
+  const trace = createStageTrace({ onStage: metrics.onStage, nowMs: () => performance.now() });
+  const events = createEventRecorder({ client, instance: instanceOf(config), onFate: metrics.onEvent });
   const controllers = createKinds({
     settings: settingsOf(config, ca.known),
     namespaces: config.watchNamespaces,
     read: feeds,
-    writer: createWriter({ client, caches, gateway, stream }),
-    now: () => new Date(),
-    classify: classifyWith(classifyClusterError, classifyGatewayError),
+    writer: createWriter({ client, caches, gateway, stream, trace }),
+    announce: events.record,
+    now: serverClock(client.skewMs),
+    classify: classifyWith(classifyLeadership, classifyClusterError, classifyGatewayError),
     report: (pass: PassReport) => {
       metrics.onPass(pass);
       logPass(log, pass);
@@ -89,12 +105,20 @@ export function startOperator({ config, connection, token, metrics, log, readPol
   const sourcesOf = (isRequired: boolean) => watchers.filter((watcher) => watcher.isRequired === isRequired).map(({ source }) => source);
   const manager = createManager({ feeds, controllers, after: sourcesOf(true), also: sourcesOf(false) });
 
+  feeds.of(sources.sessions).onChange((session) => {
+    if (manager.isStarted()) trace.onSession(session);
+  });
+  feeds.of(sources.records).onChange(trace.onRecord);
+
   for (const watcher of watchers) watcher.start();
+  leader.start();
   return {
+    isLeading: leader.isLeading,
     unready: () => watchers.flatMap(unreadyOf),
     stop: async () => {
-      // Passes first: they still need the caches and connections that go after them.
-      await manager.stop();
+      // Passes first: they still need lease, caches and connections, which go after them.
+      await Promise.race([manager.stop(), sleep(LAST_PASSES_MS, undefined, { ref: false })]);
+      await leader.stop();
       await Promise.all(watchers.map((watcher) => watcher.stop()));
       gateway.close();
       client.close();

@@ -1,11 +1,11 @@
 import type { BaseStatus } from "@paddock/api/object";
 import { type Receipt, createExpectations } from "./expectations.ts";
-import type { Action, Fault, Key, Kind, Read, Self } from "./kind.ts";
+import type { Action, Announcement, Fault, Key, Kind, Read, Self } from "./kind.ts";
 import { type Queue, createQueue } from "./queue.ts";
 import { type PassResult, reconcile } from "./reconcile.ts";
 
 /** A queue of keys of one kind and what is done with them. */
-export interface Controller extends Pick<Queue, "start" | "stop" | "idle" | "depth"> {
+export interface Controller extends Pick<Queue, "start" | "pause" | "stop" | "idle" | "depth"> {
   readonly name: string;
   wake(key: Key): void;
 }
@@ -39,7 +39,7 @@ export function createController({ name, workers, pass, report }: ControllerOpti
       return { failed: result.fault?.retry === true, ...(result.requeueAfterMs === undefined ? {} : { requeueAfterMs: result.requeueAfterMs }) };
     },
   });
-  return { name, start: queue.start, stop: queue.stop, idle: queue.idle, depth: queue.depth, wake: (key) => queue.wake(keyText(key)) };
+  return { name, start: queue.start, pause: queue.pause, stop: queue.stop, idle: queue.idle, depth: queue.depth, wake: (key) => queue.wake(keyText(key)) };
 }
 
 /** The writer as the kernel uses it: each accepted write answers with its receipt, if there is anything to wait for. */
@@ -51,6 +51,8 @@ export interface Writer {
 export interface KindPorts {
   readonly read: Read;
   readonly writer: Writer;
+  /** Must not throw. */
+  announce(self: Self<BaseStatus>, announcements: readonly Announcement[]): void;
   now(): Date;
   classify(error: unknown): Fault;
   report(pass: PassReport): void;
@@ -58,7 +60,7 @@ export interface KindPorts {
 
 /** The controller of a kind: each pass is `reconcile`. */
 export function kindController<World extends { readonly self: Self<Status> }, Status extends BaseStatus>(
-  kind: Kind<World, Status>, workers: number, { read, writer, now, classify, report }: KindPorts,
+  kind: Kind<World, Status>, workers: number, { read, writer, announce, now, classify, report }: KindPorts,
 ): Controller {
   return createController({
     name: kind.name,
@@ -72,7 +74,7 @@ export function kindController<World extends { readonly self: Self<Status> }, St
         act: async (action: Action) => noteReceipt(await writer.act(action)),
         status: async (self: Self<Status>, status: Status) => noteReceipt(await writer.status(self, status)),
       };
-      return reconcile(kind, key, { read, write, now, classify });
+      return reconcile(kind, key, { read, write, announce, now, classify });
     },
   });
 }

@@ -69,15 +69,23 @@ export interface ManagerOptions {
 }
 
 export interface Manager {
-  /** True once passes run. */
+  /** Passes may begin: they do once every required source is synced, with a look at every key. */
+  allow(): void;
+  /** No pass begins until the next `allow`; those under way end by themselves. Caches stay warm. */
+  forbid(): void;
+  /** True while passes run. */
   isStarted(): boolean;
+  /** No pass begins any more; resolves when those under way have ended. */
   stop(): Promise<void>;
 }
 
-/** Wires sources to queues. Nothing is decided before the caches are complete. */
+/** Wires sources to queues. Nothing is decided before the caches are complete, nor before it is allowed to. */
 export function createManager({ feeds, controllers, after, also }: ManagerOptions): Manager {
-  let started = false;
+  let isAllowed = false;
+  let isStarted = false;
   for (const { controller, wakes } of controllers) {
+    // Unheard until passes run: what waits for the lease for weeks must not keep the key of every object there ever was.
+    controller.pause();
     for (const rule of wakes) rule.connect(feeds, controller.wake);
   }
 
@@ -86,17 +94,32 @@ export function createManager({ feeds, controllers, after, also }: ManagerOption
       for (const key of feeds.of(self).keys()) controller.wake(key);
     }
   };
-  const onSynced = (): void => {
-    wakeAll();
-    if (started || !after.every((source) => feeds.isSynced(source))) return;
-    started = true;
+  const startIfDue = (): void => {
+    if (isStarted || !isAllowed || !after.every((source) => feeds.isSynced(source))) return;
+    isStarted = true;
     for (const { controller } of controllers) controller.start();
+    wakeAll();
+  };
+  const onSynced = (): void => {
+    if (isStarted) wakeAll();
+    else startIfDue();
   };
   for (const source of [...after, ...also]) feeds.of(source).onSynced(onSynced);
 
+  const forbid = (): void => {
+    isAllowed = false;
+    isStarted = false;
+    for (const { controller } of controllers) controller.pause();
+  };
   return {
-    isStarted: () => started,
+    forbid,
+    allow: () => {
+      isAllowed = true;
+      startIfDue();
+    },
+    isStarted: () => isStarted,
     stop: async () => {
+      forbid();
       await Promise.all(controllers.map(({ controller }) => controller.stop()));
     },
   };

@@ -29,7 +29,7 @@ class Refused extends Error {}
 
 /** A lamp in a world of its own: status writes come back as the next pass's status. */
 function world(plan: Plan<LampStatus> | (() => Plan<LampStatus>), options: { fail?: Error; fault?: Partial<Fault>; explain?: readonly Claim[]; at?: string } = {}) {
-  const state = { self: lamp(), acted: [] as Action[], statuses: [] as LampStatus[], time: options.at ?? "2026-05-05T10:00:00.500Z", fail: options.fail };
+  const state = { self: lamp(), acted: [] as Action[], statuses: [] as LampStatus[], announced: [] as string[], time: options.at ?? "2026-05-05T10:00:00.500Z", fail: options.fail };
   const kind: Kind<LampWorld, LampStatus> = {
     name: "Lamp",
     observe: () => ({ self: state.self }),
@@ -38,6 +38,7 @@ function world(plan: Plan<LampStatus> | (() => Plan<LampStatus>), options: { fai
   };
   const ports: Ports<LampStatus> = {
     read: NO_READ,
+    announce: (_self, announcements) => state.announced.push(...announcements.map(({ reason }) => reason)),
     now: () => new Date(state.time),
     classify: classifyWith((error) => (error instanceof Refused ? { kind: "unavailable", message: error.message, retry: true, cause: error, ...options.fault } : undefined)),
     write: {
@@ -112,7 +113,7 @@ test("a fault that only people can cure is looked at again rarely instead of bac
   const { pass } = world({ actions: [CREATE], claims: undefined, requeueAfterMs: 9e9 }, { fail: new Refused("no"), fault: { retry: false } });
   const result = await pass();
   assert.equal(result.fault?.retry, false);
-  assert.equal(result.requeueAfterMs, 300_000);
+  assert.ok((result.requeueAfterMs ?? 0) >= 300_000);
 });
 
 test("an error of our own is a fault too, never a crash", async () => {
@@ -127,7 +128,7 @@ test("an error of our own is a fault too, never a crash", async () => {
 test("an object that is gone needs nothing", async () => {
   const { pass } = world({ actions: [CREATE], claims: [READY] });
   assert.equal((await pass()).writes, 2);
-  const ports: Ports<LampStatus> = { read: NO_READ, now: () => new Date(), classify: classifyWith(), write: { act: () => assert.fail(), status: () => assert.fail() } };
+  const ports: Ports<LampStatus> = { read: NO_READ, announce: () => assert.fail(), now: () => new Date(), classify: classifyWith(), write: { act: () => assert.fail(), status: () => assert.fail() } };
   assert.deepEqual(await reconcile({ name: "Lamp", observe: () => undefined, decide: () => assert.fail() }, KEY, ports), { writes: 0 });
 });
 
@@ -146,4 +147,43 @@ test("an edit that changes nothing else moves observedGeneration once", async ()
   assert.equal((await pass()).writes, 1);
   assert.equal(state.self.status?.observedGeneration, 2);
   assert.equal((await pass()).writes, 0);
+});
+
+test("a write that was not sent because another operator leads leaves status alone and is looked at soon", async () => {
+  const { state, pass } = world({ actions: [CREATE], claims: [READY] }, { fail: new Refused("not the leader"), fault: { kind: "not-leader", retry: false } });
+  const { fault, requeueAfterMs = 0 } = await pass();
+  assert.equal(fault?.kind, "not-leader");
+  assert.ok(requeueAfterMs >= 1000 && requeueAfterMs <= 1250, String(requeueAfterMs));
+  assert.deepEqual(state.statuses, []);
+});
+
+for (const kind of ["missing-reference", "access-denied"] as const) {
+  test(`${kind} is looked at again after seconds, however often`, async () => {
+    const { state, pass } = world({ actions: [CREATE], claims: [READY] }, { fail: new Refused("no"), fault: { kind, retry: false } });
+    for (let tries = 0; tries < 20; tries += 1) {
+      const { requeueAfterMs = 0 } = await pass();
+      assert.ok(requeueAfterMs >= 5000 && requeueAfterMs <= 6250, String(requeueAfterMs));
+    }
+    assert.equal(state.statuses.length, 1);
+  });
+}
+
+test("a problem is announced once its status is written, and only when it is another one", async () => {
+  const broken: Claim = { type: "Ready", status: "False", reason: "NoBulb", message: "the lamp has no bulb" };
+  let claims: readonly Claim[] = [{ type: "Ready", status: "Unknown", reason: "Pending", message: "" }];
+  const { state, pass } = world(() => ({ actions: [], claims }));
+  await pass();
+  assert.deepEqual(state.announced, []);
+  claims = [broken];
+  await pass();
+  await pass();
+  assert.deepEqual(state.announced, ["NoBulb"]);
+  claims = [{ ...broken, message: "the lamp still has no bulb" }];
+  await pass();
+  assert.deepEqual(state.announced, ["NoBulb"]);
+  claims = [READY];
+  await pass();
+  claims = [broken];
+  await pass();
+  assert.deepEqual(state.announced, ["NoBulb", "NoBulb"]);
 });

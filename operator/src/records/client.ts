@@ -25,6 +25,8 @@ export interface GatewayClientOptions {
   /** The server's certificate was not signed by what `ca` returned last. */
   onUntrusted(): void;
   token(fresh: boolean): Promise<string>;
+  /** Called right before anything but a read is sent; throws when it must not be. */
+  permit?(): void;
 }
 
 const TIMEOUT_MS = 15_000;
@@ -38,7 +40,7 @@ interface Call {
   readonly headers?: Readonly<Record<string, string>>;
 }
 
-export function createGatewayClient({ url, ca, onUntrusted, token }: GatewayClientOptions): GatewayClient {
+export function createGatewayClient({ url, ca, onUntrusted, token, permit = () => undefined }: GatewayClientOptions): GatewayClient {
   const { request, Agent } = url.startsWith("https:") ? https : http;
   const agent = new Agent({ keepAlive: true, maxSockets: MAX_SOCKETS });
   const streams = new Agent({ keepAlive: false });
@@ -53,6 +55,7 @@ export function createGatewayClient({ url, ca, onUntrusted, token }: GatewayClie
 
   const send = async (call: Call, fresh: boolean, from: http.Agent): Promise<http.IncomingMessage> => {
     const { authorization, ca: pem } = await prepare(fresh);
+    if (call.method !== "GET") permit();
     const text = call.body === undefined ? undefined : JSON.stringify(call.body);
     const headers = {
       authorization,

@@ -8,7 +8,10 @@ export interface HealthOptions {
   unready(): readonly string[];
 }
 
-/** `/healthz`: the process answers. `/readyz`: caches are complete and fresh. `/metrics`. Resolves once it listens. */
+/**
+ * `/healthz`: the event loop turns; one that is blocked does not answer at all. A lost watch is no reason to fail it: a new process could reach no
+ * more than this one, which tries for ever, and would have lost its caches. `/readyz`: caches are complete and fresh. `/metrics`. Resolves once it listens.
+ */
 export async function startHealthServer({ port, registry, unready }: HealthOptions): Promise<Server> {
   const server = createServer((request, response) => {
     const answer = (status: number, text: string, type = "text/plain; charset=utf-8"): void => {
