@@ -3,11 +3,9 @@ import { test } from "node:test";
 import type { EnvironmentStatus } from "@paddock/api/environment";
 import { digestOf } from "@paddock/api/log/canonical";
 import type { RecordView } from "@paddock/api/wire/records";
-import type { Key, Manifest, Plan, Ports, Read, Source } from "../kernel/kind.ts";
-import { reconcile } from "../kernel/reconcile.ts";
-import { type AdmissionView, type PolicyView, admission, networkPolicies, serviceAccounts } from "../sources.ts";
+import type { Plan } from "../kernel/kind.ts";
+import type { PolicyView } from "../sources.ts";
 import { decideEnvironment } from "./decide.ts";
-import { environmentKind } from "./environment.ts";
 import type { EnvironmentWorld } from "./observe.ts";
 import { buildBaselinePolicy } from "./policy-baseline.ts";
 import { buildRunnerPolicy } from "./policy-runner.ts";
@@ -156,48 +154,4 @@ test("a peer for another namespace does not make a baseURL reachable", () => {
   assert.equal(reasonWith({ namespaceSelector: { matchLabels: { team: "ml" } } }), "Ready True Available", "what labels a namespace has is not known here");
   const loopback = decide(complete(environment({ models: [{ name: "local", model: "x", baseURL: "http://localhost:8000" }], network: { inCluster: [{ ports: [8000] }] } })));
   assert.match(messageOf(loopback), /"http:\/\/localhost:8000" points to the runner pod itself/);
-});
-
-const TRUSTED: AdmissionView = { trusted: true, problems: [] };
-
-test("an Environment converges, then is silent, also after a repair and a restart at any write", async () => {
-  for (let crashAt = 0; crashAt <= 7; crashAt += 1) {
-    const objects = new Map<string, ReturnType<typeof standing>>();
-    let self = environment();
-    let writes = 0;
-    const write = (deed: () => void): Promise<void> => Promise.resolve().then(() => {
-      writes += 1;
-      deed();
-      if (writes === crashAt) throw new Error("the answer was lost");
-    });
-    const apply = (object: Manifest): void => void objects.set(`${object.kind} ${object.metadata.name}`, standing(object));
-    const kinds = new Map<string, string>([[networkPolicies.name, "NetworkPolicy"], [serviceAccounts.name, "ServiceAccount"]]);
-    const read: Read = {
-      get: <T>(source: Source<T>, key: Key) => (source.name === admission.name ? TRUSTED : kinds.has(source.name) ? objects.get(`${kinds.get(source.name) ?? ""} ${key.name}`) : self) as T | undefined,
-      list: () => [],
-      isSynced: () => true,
-    };
-    const ports: Ports<EnvironmentStatus> = {
-      read,
-      write: {
-        act: (action) => (action.verb === "preflight" ? Promise.resolve() : write(() => void ("object" in action && apply(action.object)))),
-        status: (_, status) => write(() => void (self = { ...self, status })),
-      },
-      now: () => new Date(CREATED),
-      classify: (cause) => ({ kind: "unavailable", message: String(cause), retry: true, cause }),
-    };
-    const settle = async (): Promise<number> => {
-      const before = writes;
-      for (let pass = 0; pass < 6; pass += 1) await reconcile(environmentKind(() => settings), self.metadata, ports);
-      return writes - before;
-    };
-    await settle();
-    assert.equal(self.status?.conditions?.find(({ type }) => type === "Ready")?.status, "True");
-    assert.deepEqual([...objects.keys()].sort(), ["NetworkPolicy paddock-baseline", "NetworkPolicy paddock-standard-runner", "NetworkPolicy paddock-standard-sandbox", "ServiceAccount paddock-pod"]);
-    assert.equal(await settle(), 0, "silence");
-    objects.delete("NetworkPolicy paddock-baseline");
-    await settle();
-    assert.ok(objects.has("NetworkPolicy paddock-baseline"), "repaired");
-    assert.equal(await settle(), 0, "silence after the repair");
-  }
 });
