@@ -119,7 +119,7 @@ export const USER_ROLES: readonly UserRole[] = [
     purpose: "Decides on tool calls that wait for approval, of every Agent of the namespace.",
     rights: [
       { group: GROUP, resources: ["approvals"], verbs: READ, why: "What waits." },
-      { group: GROUP, resources: ["approvals/status"], verbs: ["patch"], why: "Where the decision is written." },
+      { group: GROUP, resources: ["approvals/status"], verbs: ["get", "patch"], why: "Where the decision is written; kubectl reads before it patches." },
       { group: GROUP, resources: ["agents"], verbs: ["approve"], why: "Asked when a decision is written. For some Agents only: a Role with resourceNames in place of this one." },
     ],
   },

@@ -1,0 +1,157 @@
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { before, test } from "node:test";
+import { API_VERSION } from "@paddock/api/group";
+import { ANNOTATIONS } from "@paddock/api/names";
+import { parse } from "yaml";
+import { type Identity, admissionActive, grant, openOperator, openUser } from "./identities.ts";
+import { get, kubectl } from "./kubectl.ts";
+import { apply, buildEnvironment, buildSession } from "./lab.ts";
+import { openNamespace } from "./namespace.ts";
+
+// The operator's own account in the hands of somebody else: it makes what sessions need, and nothing else. And who gets into a runner pod.
+
+interface Pod {
+  readonly metadata: { readonly name: string; readonly labels: Readonly<Record<string, string>>; readonly ownerReferences: readonly Readonly<Record<string, unknown>>[] };
+  readonly spec: Readonly<Record<string, unknown>> & {
+    readonly containers: readonly Readonly<Record<string, unknown>>[];
+    readonly volumes: readonly Readonly<Record<string, unknown>>[];
+    readonly securityContext: object;
+  };
+}
+
+const POD_FOLDER = join(import.meta.dirname, "../../operator/src/pods");
+
+let namespace: string;
+let operator: Identity;
+let runner: Pod;
+let sandbox: Pod;
+
+const DRY_RUN = ["create", "--dry-run=server", "-f", "-"];
+
+/** The pod that reviewers of the operator look at, in our namespace. */
+function golden(file: string): Pod {
+  const pod = parse(readFileSync(join(POD_FOLDER, file), "utf8")) as Pod;
+  const { runtimeClassName: _runtimeClass, priorityClassName: _priority, ...spec } = pod.spec;
+  return { ...pod, metadata: { ...pod.metadata, namespace } as Pod["metadata"], spec: { ...spec, containers: pod.spec.containers, volumes: pod.spec.volumes, securityContext: pod.spec.securityContext } };
+}
+
+const withSpec = (pod: Pod, spec: object): object => ({ ...pod, spec: { ...pod.spec, ...spec } });
+const withMetadata = (pod: Pod, metadata: object): object => ({ ...pod, metadata: { ...pod.metadata, ...metadata } });
+const withContainer = (pod: Pod, change: object): object => withSpec(pod, { containers: pod.spec.containers.map((container) => ({ ...container, ...change })) });
+const withVolume = (pod: Pod, volume: object): object => withSpec(pod, { volumes: [...pod.spec.volumes, { name: "more", ...volume }] });
+
+before(async () => {
+  namespace = await openNamespace("operator");
+  await admissionActive(namespace);
+  operator = await openOperator();
+  await grant(namespace, operator, [
+    { apiGroups: [""], resources: ["pods", "serviceaccounts"], verbs: ["create"] },
+    { apiGroups: ["networking.k8s.io"], resources: ["networkpolicies"], verbs: ["create"] },
+    { apiGroups: ["paddock.dev"], resources: ["sessions"], verbs: ["create"] },
+  ]);
+  await operator.must(["create", "-f", "-"], { apiVersion: "v1", kind: "ServiceAccount", metadata: { name: "paddock-pod", namespace, labels: { "app.kubernetes.io/managed-by": "paddock" } } });
+  runner = golden("runner.golden.yaml");
+  sandbox = golden("sandbox.golden.yaml");
+});
+
+test("runner and sandbox pods are accepted as the operator builds them", async () => {
+  await operator.must(DRY_RUN, runner);
+  await operator.must(DRY_RUN, sandbox);
+});
+
+test("any other pod of the operator's is refused, and the rule is named", async () => {
+  const { ownerReferences: _, ...ownerless } = runner.metadata;
+  const [owner] = runner.metadata.ownerReferences;
+  const security = (change: object) => ({ securityContext: { ...(runner.spec.containers[0]?.securityContext as object), ...change } });
+  const bad: readonly (readonly [string, object])[] = [
+    ["labels", withMetadata(runner, { labels: {} })],
+    ["labels", withMetadata(runner, { labels: { ...runner.metadata.labels, "paddock.dev/component": "policy" } })],
+    ["name", withMetadata(runner, { name: "innocent" })],
+    ["name", withMetadata(runner, { name: "notes-s1" })],
+    ["owner", { ...runner, metadata: ownerless }],
+    ["owner", withMetadata(runner, { ownerReferences: [{ ...owner, kind: "Agent" }] })],
+    ["owner", withMetadata(runner, { ownerReferences: [{ ...owner, controller: false }] })],
+    ["account", withSpec(runner, { automountServiceAccountToken: true })],
+    ["account", withSpec(runner, { serviceAccountName: "default" })],
+    ["host", withSpec(runner, { hostNetwork: true })],
+    ["host", withSpec(runner, { hostPID: true })],
+    ["host", withContainer(sandbox, { ports: [{ containerPort: 8080, hostPort: 8080 }] })],
+    ["containers", withSpec(runner, { initContainers: runner.spec.containers.map((container) => ({ ...container, name: "first" })) })],
+    ["containers", withSpec(runner, { containers: [...runner.spec.containers, { ...runner.spec.containers[0], name: "second" }] })],
+    ["user", withSpec(runner, { securityContext: { ...runner.spec.securityContext, runAsNonRoot: false } })],
+    ["user", withSpec(runner, { securityContext: { ...runner.spec.securityContext, seccompProfile: { type: "Unconfined" } } })],
+    ["user", withContainer(runner, security({ runAsUser: 0 }))],
+    ["privileges", withContainer(runner, security({ privileged: true, allowPrivilegeEscalation: true }))],
+    ["privileges", withContainer(runner, security({ capabilities: { drop: ["ALL"], add: ["NET_ADMIN"] } }))],
+    ["privileges", withContainer(runner, security({ readOnlyRootFilesystem: false }))],
+    ["env", withContainer(sandbox, { env: [{ name: "KEY", valueFrom: { secretKeyRef: { name: "openai", key: "api-key" } } }] })],
+    ["env", withContainer(runner, { envFrom: [{ secretRef: { name: "openai" } }] })],
+    ["volumes", withVolume(runner, { hostPath: { path: "/" } })],
+    ["volumes", withVolume(sandbox, { secret: { secretName: "openai" } })],
+    ["volumes", withVolume(sandbox, { projected: { sources: [{ serviceAccountToken: { audience: "paddock-gateway", path: "token" } }] } })],
+    ["token", withVolume(runner, { projected: { sources: [{ serviceAccountToken: { path: "token" } }] } })],
+    ["token", withVolume(runner, { projected: { sources: [{ serviceAccountToken: { audience: "https://kubernetes.default.svc", path: "token" } }] } })],
+    ["token", withVolume(runner, { projected: { sources: [{ secret: { name: "openai" } }] } })],
+    ["restart", withSpec(runner, { restartPolicy: "Always" })],
+  ];
+  for (const [rule, pod] of bad) {
+    assert.match(await operator.refusal(DRY_RUN, pod), new RegExp(`a pod of the operator must .* \\(rule ${rule}\\)`), `${rule}: ${JSON.stringify(pod).slice(0, 400)}`);
+  }
+});
+
+test("a Session of the operator's belongs to a Schedule and carries the name of who is to answer for it", async () => {
+  const owner = { apiVersion: "paddock.dev/v1alpha1", kind: "Schedule", name: "nightly", uid: "uid", controller: true };
+  const session = (metadata: object): object => ({ ...buildSession("nightly-1", "hi"), metadata: { name: "nightly-1", namespace, ...metadata } });
+  const annotations = { [ANNOTATIONS.createdBy]: "anna" };
+  await operator.must(DRY_RUN, session({ ownerReferences: [owner], annotations, labels: { "paddock.dev/schedule": "nightly" } }));
+  assert.match(await operator.refusal(DRY_RUN, session({ annotations })), /must be owned by one Schedule as its controller/);
+  assert.match(await operator.refusal(DRY_RUN, session({ ownerReferences: [{ ...owner, kind: "Session" }], annotations })), /must be owned by one Schedule as its controller/);
+  assert.match(await operator.refusal(DRY_RUN, session({ ownerReferences: [owner] })), /must carry the annotation paddock\.dev\/created-by/);
+});
+
+test("service accounts and network policies only under names of Paddock's", async () => {
+  const policy = (name: string) => ({ apiVersion: "networking.k8s.io/v1", kind: "NetworkPolicy", metadata: { name, namespace }, spec: { podSelector: {} } });
+  await operator.must(DRY_RUN, policy("paddock-mine"));
+  assert.match(await operator.refusal(DRY_RUN, policy("open")), /network policies whose names start with paddock-/);
+  assert.match(await operator.refusal(DRY_RUN, { apiVersion: "v1", kind: "ServiceAccount", metadata: { name: "admin", namespace } }), /the operator makes the service account paddock-pod/);
+});
+
+test("no Secret, no command in a pod, no role, nobody else's name", async () => {
+  for (const [verb, resource] of [["get", "secrets"], ["list", "secrets"], ["create", "pods/exec"], ["create", "pods/attach"], ["update", "pods/ephemeralcontainers"], ["impersonate", "users"], ["escalate", "clusterroles"], ["bind", "clusterroles"], ["create", "rolebindings"], ["get", "nodes"], ["create", "serviceaccounts/token"]]) {
+    const [plural = "", subresource] = resource?.split("/") ?? [];
+    const { stdout } = await operator.kubectl(["auth", "can-i", verb ?? "", plural, ...(subresource === undefined ? [] : [`--subresource=${subresource}`]), "-n", namespace]);
+    assert.equal(stdout.trim(), "no", `${verb} ${resource}`);
+  }
+});
+
+test("commands in a runner pod take the right to read Secrets", async () => {
+  const person = await openUser("debugger");
+  await grant(namespace, person, [{ apiGroups: [""], resources: ["pods", "pods/exec", "pods/attach"], verbs: ["get", "create"] }]);
+  const refused = new RegExp(`commands in the runner pod notes-r1, which holds credentials: ask for get on secrets in namespace ${namespace} \\(kubectl auth can-i get secrets -n ${namespace}\\)`);
+  const raw = (name: string, how: string) => ["create", "--raw", `/api/v1/namespaces/${namespace}/pods/${name}/${how}?command=id&container=runner&stdout=true`, "-f", "-"];
+  assert.match(await person.refusal(raw("notes-r1", "exec"), {}), refused);
+  assert.match(await person.refusal(raw("notes-r12", "attach"), {}), /commands in the runner pod notes-r12/);
+  // Past admission: there is no such pod.
+  assert.match(await person.refusal(raw("notes-s1", "exec"), {}), /not found/);
+  await grant(namespace, person, [{ apiGroups: [""], resources: ["secrets"], verbs: ["get"] }]);
+  assert.match(await person.refusal(raw("notes-r1", "exec"), {}), /not found/);
+});
+
+test("changing a runner pod, or putting a container beside it, takes the right to read Secrets", async () => {
+  // An owner that exists, or the garbage collector takes the pod.
+  await apply(namespace, buildEnvironment("owner"));
+  const uid = (await get<{ metadata: { uid: string } }>("environment", "owner", namespace))?.metadata.uid;
+  const held = { ...runner, metadata: { ...runner.metadata, ownerReferences: [{ apiVersion: API_VERSION, kind: "Environment", name: "owner", uid, controller: true }] } };
+  await operator.must(["create", "-f", "-"], withSpec(held, { nodeSelector: { none: "such" } }));
+  const person = await openUser("changer");
+  await grant(namespace, person, [{ apiGroups: [""], resources: ["pods", "pods/ephemeralcontainers"], verbs: ["get", "update", "patch"] }]);
+  const image = ["patch", "pod", runner.metadata.name, "-n", namespace, "--dry-run=server", "-p", JSON.stringify({ spec: { containers: [{ name: "runner", image: "evil:1" }] } })];
+  const beside = ["patch", "pod", runner.metadata.name, "-n", namespace, "--dry-run=server", "--subresource=ephemeralcontainers", "-p", JSON.stringify({ spec: { ephemeralContainers: [{ name: "peek", image: "evil:1" }] } })];
+  for (const change of [image, beside]) assert.match(await person.refusal(change), /changing the runner pod notes-r1, which holds credentials: ask for get on secrets/);
+  await person.must(["label", "pod", runner.metadata.name, "-n", namespace, "--dry-run=server", "example.com/team=blue"]);
+  await grant(namespace, person, [{ apiGroups: [""], resources: ["secrets"], verbs: ["get"] }]);
+  for (const change of [image, beside]) await person.must(change);
+  await kubectl(["delete", "pod", runner.metadata.name, "-n", namespace, "--wait=false"]);
+});
