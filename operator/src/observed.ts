@@ -1,4 +1,4 @@
-import { type ObserveOptions, observeResource } from "./cluster/observe.ts";
+import { type Observation, type ObserveOptions, observeResource } from "./cluster/observe.ts";
 import { AGENTS, ENVIRONMENTS, NETWORK_POLICIES, type ObservedResource, PODS, SCHEDULES, SERVICE_ACCOUNTS, SESSIONS } from "./cluster/resources.ts";
 import type { VersionedCache } from "./cluster/writer.ts";
 import type { Observed, Source } from "./kernel/kind.ts";
@@ -32,18 +32,24 @@ export interface ClusterObservation {
   readonly watchers: readonly Watcher[];
   /** By plural: what tells whether a write has come back. */
   readonly caches: ReadonlyMap<string, VersionedCache>;
+  /** Of each resource: for how long it has been without a watch by now, and in all, in milliseconds. */
+  blindness(): readonly (readonly [resource: string, nowMs: number, totalMs: number])[];
 }
 
 /** Puts a cache of each observed resource into `feeds`; nothing is asked before its watcher is started. */
 export function observeCluster(feeds: Feeds, options: ObserveOptions): ClusterObservation {
   const made = OBSERVED.map((observe) => observe(feeds, options));
-  return { watchers: made.map(({ watcher }) => watcher), caches: new Map(made.map(({ plural, cache }) => [plural, cache])) };
+  return {
+    watchers: made.map(({ watcher }) => watcher),
+    caches: new Map(made.map(({ plural, cache }) => [plural, cache])),
+    blindness: () => made.map(({ plural, cache }) => [plural, cache.blindMs(), cache.blindTotalMs()]),
+  };
 }
 
 interface Made {
   readonly plural: string;
   readonly watcher: Watcher;
-  readonly cache: VersionedCache;
+  readonly cache: VersionedCache & Pick<Observation<unknown>, "blindMs" | "blindTotalMs">;
 }
 
 // Each closure knows the type of its own values; the list of them need not.
