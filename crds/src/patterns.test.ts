@@ -29,8 +29,8 @@ const fields: readonly Field[] = [
   {
     field: "models[].baseURL",
     takes: (baseURL) => environment(model({ baseURL })),
-    good: ["https://api.openai.com/v1", "http://scripted-model:8080", "http://scripted-model.demo.svc.cluster.local:8080/v1/", "https://[2001:db8::1]:8443/v1", "http://10.0.0.1/v1", "https://example.com/a@b"],
-    bad: ["api.openai.com/v1", "ftp://example.com", "https://", "https://user:pw@example.com/v1", "https://example.com/v1?key=1", "https://example.com/#x", "https://exa mple.com", "https://example.com:port/", "https://-x.com", "HTTPS://example.com"],
+    good: ["https://api.openai.com/v1", "http://scripted-model:8080", "http://scripted-model.demo.svc.cluster.local:8080/v1/", "https://[2001:db8::1]:8443/v1", "http://10.0.0.1/v1", "https://example.com/a@b", "https://a:1", "https://a:65535/"],
+    bad: ["api.openai.com/v1", "ftp://example.com", "https://", "https://user:pw@example.com/v1", "https://example.com/v1?key=1", "https://example.com/#x", "https://exa mple.com", "https://example.com:port/", "https://-x.com", "HTTPS://example.com", "https://a:0", "https://a:65536", "https://a:99999", "https://a:080"],
   },
   {
     field: "models[].pricing.inputPerMillion",
@@ -59,14 +59,28 @@ const fields: readonly Field[] = [
   {
     field: "network.inCluster[].podSelector.matchLabels",
     takes: (matchLabels) => environment({ network: { inCluster: [{ podSelector: { matchLabels }, ports: [80] }] } }),
-    good: [{}, { app: "x" }, { "app.kubernetes.io/name": "" }],
-    bad: [{ "my app": "x" }, { app: "x y" }, { "/a": "x" }, { app: "-x" }],
+    good: [{}, { app: "x" }, { "app.kubernetes.io/name": "" }, { ["k".repeat(63)]: "v".repeat(63) }],
+    bad: [{ "my app": "x" }, { app: "x y" }, { "/a": "x" }, { app: "-x" }, { "a..b/c": "x" }, { "A.b/c": "x" }, { "a/b/c": "x" }, { ["k".repeat(64)]: "x" }, { app: "v".repeat(64) }],
   },
   {
     field: "network.inCluster[].ports",
     takes: (ports) => environment({ network: { inCluster: [{ ports }] } }),
     good: [[1], [65535], [80, 443]],
     bad: [[], [0], [65536], ["http"], Array(17).fill(80)],
+  },
+  { field: "models[].model", takes: (id) => environment(model({ model: id })), good: ["gpt-5.2", "meta-llama/Llama 3:free"], bad: ["", "a\u0000", "x".repeat(257)] },
+  {
+    field: "scheduling.tolerations[].key",
+    takes: (key) => environment({ scheduling: { tolerations: [{ key }] } }),
+    good: ["gpu", "node.kubernetes.io/unreachable"],
+    bad: ["", "my taint", "a/b/c", "-a"],
+  },
+  { field: "scheduling.tolerations[].value", takes: (value) => environment({ scheduling: { tolerations: [{ key: "gpu", value }] } }), good: ["", "yes"], bad: ["a b", "-a", "x".repeat(64)] },
+  {
+    field: "telemetry.traceURLTemplate",
+    takes: (traceURLTemplate) => environment({ telemetry: { traceURLTemplate } }),
+    good: ["https://jaeger/trace/{traceId}", "http://localhost:16686/trace/{traceId}?uiFind=x"],
+    bad: ["", "https://jaeger/trace", "ftp://x/{traceId}", "javascript:{traceId}", "https://x/{traceId}/{spanId}", "https://x y/{traceId}"],
   },
   { field: "model.temperature", takes: (temperature) => agent({ temperature }), good: ["0", "0.2", "1", "1.9999", "2", "2.0"], bad: ["", "2.1", "-1", "3", "0.20000", ".5", "1e0", 0.2] },
   { field: "agentRef.name", takes: (name) => session({ agentRef: { name } }), good: ["a", "a.b-c", "x".repeat(253)], bad: ["", "A", "a..b", ".a", "a-", "a b", "x".repeat(254)] },
