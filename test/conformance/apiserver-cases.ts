@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { BaseStatus, OwnerReference } from "@paddock/api/object";
 import { classifyClusterError } from "../../operator/src/cluster/errors.ts";
+import type { Connection } from "../../operator/src/cluster/connect.ts";
 import type { ApiClient } from "../../operator/src/cluster/http.ts";
 import { observeResource } from "../../operator/src/cluster/observe.ts";
 import { NETWORK_POLICIES, PODS, type RawObject, SERVICE_ACCOUNTS, SESSIONS } from "../../operator/src/cluster/resources.ts";
@@ -12,7 +13,11 @@ import type { Fault, Manifest, Self } from "../../operator/src/kernel/kind.ts";
 /** An API server and a namespace in it that is ours alone. */
 export interface ApiTarget {
   readonly client: ApiClient;
+  /** How the client gets there. */
+  readonly connection: Connection;
   readonly namespace: string;
+  /** Makes the server forget all versions so far; absent where nobody can. */
+  forget?(): void;
   close(): Promise<void>;
 }
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { type TestContext, test } from "node:test";
 import { type ApiTarget, statusCases, writerCases } from "../../../test/conformance/apiserver-cases.ts";
+import { watchCases } from "../../../test/conformance/watch-cases.ts";
 import { startFakeApiServer } from "../../../test/fakes/apiserver.ts";
 import { ApiError, classifyClusterError } from "./errors.ts";
 import { createApiClient } from "./http.ts";
@@ -21,10 +22,12 @@ async function open(t: TestContext) {
 
 async function openFake(): Promise<ApiTarget> {
   const server = await startFakeApiServer();
-  const client = createApiClient({ url: server.url, tls: async () => ({}), authorization: async () => undefined });
+  const connection = { url: server.url, tls: async () => ({}), authorization: async () => undefined };
+  const client = createApiClient(connection);
   return {
-    client,
+    client, connection,
     namespace: "team",
+    forget: () => server.store.compact(),
     close: () => {
       client.close();
       return server.close();
@@ -33,6 +36,7 @@ async function openFake(): Promise<ApiTarget> {
 }
 
 writerCases("fake", openFake);
+watchCases("fake", openFake);
 statusCases("fake", openFake);
 
 const ACCOUNT = { apiVersion: "v1", kind: "ServiceAccount", metadata: { name: "a", namespace: "team", labels: { "app.kubernetes.io/managed-by": "paddock" } } };
