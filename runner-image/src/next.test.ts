@@ -93,6 +93,50 @@ for (const { name, log, here, steps } of rows) {
   });
 }
 
+const CONVERSATION: Bundle = { ...BUNDLE, mode: "Conversation", limits: { maxTurns: 1, timeoutSeconds: 60 } };
+const waits = (through: number): NewEvent => event("run.waiting", { for: "input", text: "Done.", through });
+const input = (id: string): NewEvent => event("input.received", { id, content: id });
+const spoken = [started, ...said(1, "Done.")];
+const after = [...spoken, waits(5)];
+/** Long after every deadline. */
+const late = { nowMs: START + 86_400_000 };
+
+const conversations: readonly (Row & { readonly bundle?: Bundle })[] = [
+  { name: "an answer makes it wait", log: spoken, steps: [{ kind: "awaitInput", text: "Done." }] },
+  { name: "a message while the model answered is answered first", log: [started, requestedEvent(1, 1, 3), input("late"), ...said(1, "Done.").slice(1)], steps: [{ kind: "askModel", turn: 2 }] },
+  { name: "a message after the answer is answered first", log: [...spoken, input("late")], steps: [{ kind: "askModel", turn: 2 }] },
+  { name: "a message while a call runs waits for its result", log: [...decided("bash", "Once"), requestedSandbox, boundSandbox, toolStartedEvent(CALL, 1), input("late")], here: { sandbox: READY, underWay: new Set([CALL]) }, steps: [] },
+  { name: "it waits, however long", log: after, here: late, steps: [] },
+  { name: "a new runner of one that waits takes its epoch and no more", log: after, here: { ...late, epoch: 2 }, steps: [{ kind: "startRunner", reason: "resume", recovered: [] }] },
+  { name: "a new runner of one that waits, started, waits", log: [...after, startedEvent("p2", 2)], here: { ...late, epoch: 2 }, steps: [] },
+  { name: "the next message is answered, with turns of its own", log: [...after, input("next")], steps: [{ kind: "askModel", turn: 2, attempt: 1 }] },
+  { name: "the next message is answered by the next runner", log: [...after, input("next"), startedEvent("p2", 2)], here: { epoch: 2 }, steps: [{ kind: "askModel", turn: 2 }] },
+  { name: "the turns of a message end it", log: [...after, input("next"), ...decided("read", "Pure").slice(1).map((one) => ofTurn(2, one)), toolFinishedEvent("root/2/0")], steps: [{ kind: "finish", outcome: "MaxTurns" }] },
+  { name: "the time of a message ends it", log: [...after, input("next")], here: late, steps: [{ kind: "finish", outcome: "DeadlineExceeded" }] },
+  { name: "a cancellation ends it while it waits", log: [...after, event("session.cancelled", { reason: "asked" })], here: late, steps: [{ kind: "finish", outcome: "Cancelled", text: "Done." }] },
+  { name: "a log that takes no more does not matter while it waits", log: after, here: { refusal: "the log is full" }, steps: [] },
+  { name: "sandboxes that were given up while it waited do not count for the next message", log: [...losses(), input("next"), ...decided("read", "Pure").slice(1)], steps: [{ kind: "requestSandbox" }] },
+  { name: "a Task answers a message, too, and then ends", bundle: BUNDLE, log: [...spoken, input("late"), requestedEvent(2, 1, 6), ...said(2, "Both.").slice(1)], steps: [{ kind: "finish", outcome: "Completed", text: "Both." }] },
+  { name: "a Task answers a message before it ends", bundle: BUNDLE, log: [...spoken, input("late")], steps: [{ kind: "askModel", turn: 2 }] },
+];
+
+function losses(): NewEvent[] {
+  return [...decided("read", "Pure"), requestedSandbox, boundSandbox, lostSandbox, lostSandbox, lostSandbox];
+}
+
+/** The event of turn 1 as one of another turn. */
+function ofTurn(turn: number, one: NewEvent): NewEvent {
+  return { type: one.type, data: { ...one.data, ...("turn" in one.data ? { turn } : {}), ...("through" in one.data ? { through: 7 } : {}), ...("call" in one.data ? { call: CALL.replace("1", String(turn)) } : {}) } } as NewEvent;
+}
+
+for (const { name, bundle = CONVERSATION, log, here, steps } of conversations) {
+  test(`conversation: ${name}`, () => {
+    const taken = next(viewOf(log, bundle), { epoch: 1, nowMs: START + 1000, stopping: false, underWay: new Set(), ...here });
+    assert.equal(taken.length, steps.length, JSON.stringify(taken));
+    for (const [index, step] of steps.entries()) assert.partialDeepStrictEqual(taken[index], step);
+  });
+}
+
 test("an eager sandbox is asked for once per runner, beside the model, and not for an agent without tools", () => {
   const { agent, environment } = BUNDLE;
   const eager: Bundle = { ...BUNDLE, environment: { ...environment, spec: { ...environment.spec, sandbox: { provisioning: "Eager" } } } };

@@ -187,6 +187,14 @@ describe("the fold, event by event", () => {
     assert.equal(unseenInput(append(asked, sample("model.responded", { turn: 2 }))), undefined);
   });
 
+  it("an answer that was asked for before an input came is not one of its turns", () => {
+    const bound = sample("session.bound", { mode: "Conversation" });
+    const asked = [bound, ...answered.slice(1, 4), sample("input.received", { id: "next" })];
+    const state = fold([...asked, sample("model.responded")]);
+    assert.deepEqual([state.turns, turnsUsed(state)], [1, 0]);
+    assert.equal(turnsUsed(fold([sample("model.requested", { turn: 2, through: 6 }), sample("model.responded", { turn: 2 })], state)), 1);
+  });
+
   it("inputs are told apart by their authors", () => {
     const bare = { v: 1, seq: 2, at: AT, role: "person", by: "ann", ...sample("input.received", { id: "x" }), hash: "h" } as unknown as LogEvent;
     assert.deepEqual(foldEvent(fold([sample("input.received", { id: "x" })]), bare).inputs, [{ id: "x", seq: 1 }, { id: "x", seq: 2, by: "ann" }]);

@@ -1,5 +1,5 @@
 import { digestOf, sha256, canonicalJson } from "./canonical.ts";
-import { ROOT_RUN } from "./events.ts";
+import { ROOT_RUN } from "./limits.ts";
 import type { EventType, LogEvent, LogEventOf } from "./events.ts";
 import type { CallState, SessionState, Step, Totals } from "./state.ts";
 
@@ -86,11 +86,19 @@ function foldAnswer(state: SessionState, { data, seq }: LogEventOf<"model.respon
     problem: undefined,
     attempt: 0,
     turns: data.turn,
-    ...(state.request?.through === undefined ? {} : { answeredThrough: state.request.through }),
+    ...foldThrough(state, data.turn),
     calls,
     totals: addUsage(state.totals, data),
     recentSteps: appendStep(state, step),
   };
+}
+
+/** What the answer takes into account. One that was asked for before the newest input came is not one of that input's turns. */
+function foldThrough({ request, inputSince, inputs }: SessionState, turn: number): Partial<SessionState> {
+  const through = request?.through;
+  if (through === undefined) return {};
+  const isEarlier = inputSince !== undefined && through < (inputs.at(-1)?.seq ?? 0);
+  return { answeredThrough: through, ...(isEarlier ? { inputSince: { ...inputSince, turns: turn } } : {}) };
 }
 
 function addUsage(totals: Totals, data: LogEventOf<"model.responded">["data"]): Totals {

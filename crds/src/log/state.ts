@@ -51,7 +51,7 @@ export interface SessionState {
   readonly startTime: string;
   /** Absent: a Task, whose limits count once. */
   readonly mode?: "Conversation";
-  /** Since when the newest input of a Conversation is under way, RFC 3339, and how many answers there were before it; absent for the first. */
+  /** When the newest input of a Conversation came, RFC 3339, and how many answers were not to it; absent for the first. */
   readonly inputSince?: { readonly at: string; readonly turns: number };
   /** Newest epoch; 0 before the first runner started. */
   readonly epoch: number;

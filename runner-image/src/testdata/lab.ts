@@ -5,6 +5,7 @@ import type { TestContext } from "node:test";
 import { pino } from "pino";
 import type { Bundle } from "@paddock/api/log/bundle";
 import type { LogEvent, LogEventOf, EventType, NewEvent } from "@paddock/api/log/events";
+import type { PersonAppendReply } from "@paddock/api/wire/people";
 import type { RecordView } from "@paddock/api/wire/records";
 import type { Delta } from "@paddock/api/wire/runner";
 import { follow, send } from "../../../test/fakes/client.ts";
@@ -30,6 +31,8 @@ export interface Lab {
   /** Registers a runner pod; what its process needs to know. */
   register(podUid: string): Promise<RunnerPod>;
   asOperator(event: NewEvent): Promise<void>;
+  /** Sends a message as a person; the same key is the same message. Resolves with the event as stored. */
+  say(content: string, key?: string): Promise<LogEvent>;
   events(): Promise<readonly LogEvent[]>;
   of<T extends EventType>(type: T): Promise<readonly LogEventOf<T>[]>;
   /** Resolves with the first event, old or new, that fits. */
@@ -61,6 +64,7 @@ export interface LabOptions {
   readonly model?: Partial<Bundle["environment"]["spec"]["models"][number]>;
   readonly limits?: Bundle["limits"];
   readonly prompt?: string;
+  readonly mode?: Bundle["mode"];
   readonly startTime?: string;
   readonly files?: Bundle["files"];
   readonly provisioning?: NonNullable<Bundle["environment"]["spec"]["sandbox"]>["provisioning"];
@@ -76,7 +80,7 @@ export async function openLab(t: TestContext, options: LabOptions): Promise<Lab>
   const sandbox = await openSandbox(t);
   const operator = gateway.reviews.operatorToken();
   const uid = `u${(made += 1)}`;
-  const person = gateway.reviews.personToken("ann", ["team"]);
+  const person = gateway.reviews.personToken("ann", ["team"], ["get", "create"]);
   const asOperator = async (method: string, path: string, body: unknown): Promise<void> => {
     const reply = await send(gateway, { method, path, token: operator, body });
     if (reply.status >= 300) throw new Error(`${method} ${path}: ${reply.status} ${JSON.stringify(reply.body)}`);
@@ -137,6 +141,12 @@ export async function openLab(t: TestContext, options: LabOptions): Promise<Lab>
     seen,
     deltas,
     register,
+    async say(content, key) {
+      const headers = key === undefined ? {} : { "idempotency-key": key };
+      const reply = await send(gateway, { method: "POST", path, token: person, headers, body: { type: "input.received", data: { content } } });
+      if (reply.status !== 200) throw new Error(`message: ${reply.status} ${JSON.stringify(reply.body)}`);
+      return (reply.body as PersonAppendReply).event;
+    },
     asOperator: (event) => asOperator("POST", `/v1/records/${uid}/events`, { events: [event] }),
     of: async (type) => (await events()).filter((event) => event.type === type) as never,
     async credential(name, value) {
@@ -166,7 +176,7 @@ export async function openLab(t: TestContext, options: LabOptions): Promise<Lab>
   };
 }
 
-function bundleOf(uid: string, { baseURL, tools, model, limits, startTime, files, provisioning }: LabOptions): Bundle {
+function bundleOf(uid: string, { baseURL, tools, model, limits, startTime, mode, files, provisioning }: LabOptions): Bundle {
   const bundle = buildTestBundle(uid);
   const [entry] = bundle.environment.spec.models;
   if (entry === undefined) throw new Error("the test bundle has no model");
@@ -174,6 +184,7 @@ function bundleOf(uid: string, { baseURL, tools, model, limits, startTime, files
     ...bundle,
     ...(limits === undefined ? {} : { limits }),
     ...(startTime === undefined ? {} : { startTime }),
+    ...(mode === undefined ? {} : { mode }),
     ...(files === undefined ? {} : { files }),
     agent: { ...bundle.agent, spec: { ...bundle.agent.spec, ...(tools === undefined ? {} : { tools }) } },
     environment: { ...bundle.environment, spec: { ...bundle.environment.spec, models: [{ ...entry, baseURL, ...model }], ...(provisioning === undefined ? {} : { sandbox: { provisioning } }) } },
