@@ -76,7 +76,7 @@ const RULES = {
   PADDOCK_TOKEN_FILE: rule(z.string().startsWith("/"), "set it to the path of the projected token", "/run/paddock/token/token"),
   PADDOCK_POD_NAME: rule(z.string().max(253).regex(/^[a-z0-9.-]*$/), "set it to the name of the operator's own pod, or leave it unset", ""),
   PADDOCK_LEASE_SECONDS: rule(z.coerce.number().int().min(2).max(120), "set it to whole seconds from 2 to 120, the same in all replicas", "15"),
-  PADDOCK_METRICS_PORT: rule(z.coerce.number().int().min(1).max(65535), "set it to a port from 1 to 65535", "9090"),
+  PADDOCK_METRICS_PORT: rule(z.coerce.number().int().min(0).max(65535), "set it to a port from 1 to 65535, or to 0 for any that is free", "9090"),
 } as const;
 
 /** Reads and checks the environment. Throws ConfigError with one line per variable that is wrong. */

@@ -12,6 +12,8 @@ export interface FakeApiServer {
   readonly store: FakeStore;
   /** `<METHOD> <path>` of every request so far, watches included. */
   readonly requests: readonly string[];
+  /** The header `authorization` of each of them; "" where there was none. */
+  readonly callers: readonly string[];
   /** Answers the next `count` requests whose `<METHOD> <path>` matches with this status. */
   failNext(match: RegExp, status: number, options?: { readonly count?: number; readonly headers?: Readonly<Record<string, string>> }): void;
   /** Carries out the next matching request and then drops its connection without an answer. */
@@ -67,6 +69,7 @@ export async function startFakeApiServer(): Promise<FakeApiServer> {
   const server: Http2Server = createServer();
   const sessions = new Set<ServerHttp2Session>();
   const requests: string[] = [];
+  const callers: string[] = [];
   const failures: Failure[] = [];
   const losses: RegExp[] = [];
   let allowsAccess: (spec: ReviewSpec) => boolean = () => true;
@@ -125,6 +128,7 @@ export async function startFakeApiServer(): Promise<FakeApiServer> {
     const method = String(headers[":method"]);
     const url = new URL(String(headers[":path"]), "http://fake");
     requests.push(`${method} ${url.pathname}`);
+    callers.push(headers.authorization ?? "");
     stream.on("error", () => undefined);
     const chunks: Buffer[] = [];
     stream.on("data", (chunk: Buffer) => chunks.push(chunk));
@@ -142,7 +146,7 @@ export async function startFakeApiServer(): Promise<FakeApiServer> {
   const { port } = server.address() as AddressInfo;
   return {
     url: `http://127.0.0.1:${port}`,
-    store, requests,
+    store, requests, callers,
     failNext: (match, status, { count = 1, headers = {} } = {}) => void failures.push({ match, status, headers, left: count }),
     loseNextAnswer: (match) => void losses.push(match),
     reviewAccess: (allows) => {
