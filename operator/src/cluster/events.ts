@@ -37,6 +37,7 @@ export interface EventBounds {
 
 const BOUNDS: EventBounds = { repeatMs: 300_000, burst: 10, refillMs: 60_000, memory: 4096, inFlight: 8 };
 const CONTROLLER = "paddock.dev/operator";
+// Bytes.
 const MAX_NOTE = 1024;
 const TIMEOUT_MS = 10_000;
 
@@ -156,7 +157,12 @@ export function buildEvent({ apiVersion, kind, metadata }: Self<BaseStatus>, { t
     reportingInstance: instance.slice(0, 128),
     action: "Reconcile",
     type, reason,
-    note: message.length > MAX_NOTE ? `${message.slice(0, MAX_NOTE - 1)}…` : message,
+    note: Buffer.byteLength(message) > MAX_NOTE ? `${cutBytes(message, MAX_NOTE - 3)}…` : message,
     regarding: { apiVersion, kind, namespace, name, uid },
   };
+}
+
+/** The longest beginning of a text that has no more than `bytes` bytes and ends with a whole character. */
+function cutBytes(text: string, bytes: number): string {
+  return new TextDecoder().decode(Buffer.from(text).subarray(0, bytes), { stream: true });
 }
