@@ -152,6 +152,7 @@ const time = (description: string) => z.string().max(64).meta({ description, for
 export const scheduleStatusSchema = z.object({
   nextScheduleTime: time("nextScheduleTime is when the schedule fires next, RFC 3339; absent while it is suspended or never fires."),
   lastScheduleTime: time("lastScheduleTime is the time of the newest run, as scheduled, RFC 3339; absent before the first."),
+  lastCompletionTime: time("lastCompletionTime is when a run last ended, well or not, RFC 3339; absent before the first and with sessionMode Resume."),
   lastSuccessfulTime: time("lastSuccessfulTime is when a run last ended well, RFC 3339; absent before the first."),
   active: z.int().min(0).describe("active is the number of sessions of the schedule that have not finished; absent before the first look at the object.").optional(),
   missed: z.int().min(0).describe("missed is the number of times that passed without a run, suspended ones aside; absent means 0.").optional(),

@@ -126,9 +126,9 @@ function rest({ world, runs, ready, fields, requeueAfterMs }: Resting): Plan<Sch
   return { actions: pruneHistory(world, runs), claims: [...ready, runs.lastRun], status: fields, ...(requeueAfterMs === undefined ? {} : { requeueAfterMs }) };
 }
 
-function fieldsOf({ status, spec }: Schedule, { active, lastSuccessfulTime }: Runs): Fields {
+function fieldsOf({ status, spec }: Schedule, { active, lastCompletionTime, lastSuccessfulTime }: Runs): Fields {
   const { conditions: _, observedGeneration: __, conversation, ...before } = status ?? {};
-  return { ...before, active: active.length, lastSuccessfulTime, conversation: spec.sessionMode === "Resume" ? conversation : undefined };
+  return { ...before, active: active.length, lastCompletionTime, lastSuccessfulTime, conversation: spec.sessionMode === "Resume" ? conversation : undefined };
 }
 
 function movedOn(fields: Fields, { missed, next, ran }: { readonly missed: number; readonly next: number | undefined; readonly ran?: number | undefined }): Fields {

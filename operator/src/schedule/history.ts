@@ -9,25 +9,40 @@ import type { ScheduleWorld } from "./observe.ts";
 const SUCCESSFUL = 3;
 const FAILED = 1;
 
-/** What the sessions there are tell about past runs. */
+/** What the sessions there are tell about past runs. What was told once stays told when its session is gone. */
 export interface Runs {
   readonly active: readonly Session[];
+  readonly lastCompletionTime: string | undefined;
   readonly lastSuccessfulTime: string | undefined;
   readonly lastRun: ScheduleClaim;
 }
 
-/** Pure. What was told once stays told when its session is gone. */
-export function readRuns({ self, sessions }: ScheduleWorld): Runs {
+const NO_RUN: ScheduleClaim = { type: "LastRunSucceeded", status: "Unknown", reason: "NoRun", message: "No run has finished yet." };
+
+/** Pure. In a conversation a run has ended well when its message was taken, which the firing tells. */
+export function readRuns({ self: { spec, status }, sessions }: ScheduleWorld): Runs {
+  const active = sessions.filter((session) => !isFinished(session) && session.metadata.deletionTimestamp === undefined);
   const finished = finishedOf(sessions);
   const [newest] = finished;
-  const ended = [self.status?.lastSuccessfulTime, finished.find(isSuccess)?.status?.completionTime].filter((time) => time !== undefined);
-  const resumes = self.spec.sessionMode === "Resume";
+  const told = { active, lastCompletionTime: status?.lastCompletionTime, lastSuccessfulTime: status?.lastSuccessfulTime, lastRun: toldRun(status) ?? NO_RUN };
+  if (spec.sessionMode === "Resume" || newest === undefined) return told;
+  const success = finished.find(isSuccess);
+  // The newest one may have been deleted: one that is left tells nothing about what came after it.
+  const isNews = !isOlder(endOf(newest), told.lastCompletionTime);
   return {
-    active: sessions.filter((session) => !isFinished(session) && session.metadata.deletionTimestamp === undefined),
-    // In a conversation a run has ended well when its message was taken, which the firing tells.
-    lastSuccessfulTime: resumes ? self.status?.lastSuccessfulTime : ended.sort((a, b) => Date.parse(b) - Date.parse(a))[0],
-    lastRun: (newest === undefined || resumes ? toldRun(self.status) : claimRun(newest)) ?? { type: "LastRunSucceeded", status: "Unknown", reason: "NoRun", message: "No run has finished yet." },
+    active,
+    lastCompletionTime: isNews ? endOf(newest) : told.lastCompletionTime,
+    lastSuccessfulTime: success === undefined || isOlder(endOf(success), told.lastSuccessfulTime) ? told.lastSuccessfulTime : endOf(success),
+    lastRun: isNews ? claimRun(newest) : told.lastRun,
   };
+}
+
+function endOf({ status, metadata }: Session): string {
+  return status?.completionTime ?? metadata.creationTimestamp;
+}
+
+function isOlder(time: string, than: string | undefined): boolean {
+  return than !== undefined && Date.parse(time) < Date.parse(than);
 }
 
 /**
@@ -52,7 +67,7 @@ export function isFinished({ status }: Session): boolean {
 
 /** Newest first, without those on their way out. */
 function finishedOf(sessions: readonly Session[]): readonly Session[] {
-  const endedAt = ({ status, metadata }: Session): number => Date.parse(status?.completionTime ?? metadata.creationTimestamp);
+  const endedAt = (session: Session): number => Date.parse(endOf(session));
   return sessions
     .filter((session) => isFinished(session) && session.metadata.deletionTimestamp === undefined)
     .sort((a, b) => endedAt(b) - endedAt(a) || (a.metadata.name < b.metadata.name ? 1 : -1));
@@ -74,7 +89,7 @@ function toldRun(status: ScheduleStatus | undefined): ScheduleClaim | undefined 
   return told === undefined ? undefined : { type: "LastRunSucceeded", status: told.status, reason: told.reason as ScheduleClaim["reason"], message: told.message };
 }
 
-function isTold(status: Schedule["status"], { lastSuccessfulTime, lastRun }: Runs): boolean {
+function isTold(status: Schedule["status"], { lastCompletionTime, lastSuccessfulTime, lastRun }: Runs): boolean {
   const told = toldRun(status);
-  return status?.lastSuccessfulTime === lastSuccessfulTime && told?.status === lastRun.status && told.message === lastRun.message;
+  return status?.lastCompletionTime === lastCompletionTime && status?.lastSuccessfulTime === lastSuccessfulTime && told?.status === lastRun.status && told.message === lastRun.message;
 }
