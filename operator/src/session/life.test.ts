@@ -18,8 +18,8 @@ import { sessionKind } from "./session.ts";
 // A world of one session, small enough for a test: an API server and a gateway with their rules, a kubelet, a runner that follows a script,
 // and the kind under the kernel's own pass. Only what the operator's rules meet is played.
 
-/** What a runner does, one step per turn of the world. `die` ends its pod, `hang` cuts its stream. */
-type Deed = "turn" | "tool" | "sandbox" | "finish" | "die" | "hang";
+/** What a runner does, one step per turn of the world. `answer` waits for the next message, `die` ends its pod, `hang` cuts its stream; `evict` is its node's deed. */
+type Deed = "turn" | "tool" | "sandbox" | "answer" | "finish" | "die" | "hang" | "evict";
 
 interface State {
   readonly session: Session;
@@ -27,6 +27,10 @@ interface State {
   readonly record: RecordView | undefined;
   /** As it is now; the record holds it as it was. */
   readonly environment: Environment;
+  /** The Session was deleted. */
+  readonly isGone?: boolean;
+  /** What the kubelet says of images; absent or "" when it can pull them. */
+  readonly imageTrouble?: string;
 }
 
 /** Thrown by a write when the operator is to die: nothing after it in the pass is carried out. */
@@ -97,7 +101,7 @@ function createSmallWorld(scripts: readonly (readonly Deed[])[], first: Session 
       case "create":
         return create(action.object.metadata.name, action.object.metadata.labels?.[LABELS.component] === "runner" ? "runner" : "sandbox");
       case "delete":
-        return terminate(action.uid);
+        return remove(action.resource, action.uid);
       case "bind":
         return bind(action.record.bundle.startTime);
       case "register":
@@ -110,6 +114,7 @@ function createSmallWorld(scripts: readonly (readonly Deed[])[], first: Session 
         throw new Error(`a Session asks for ${action.verb}`);
     }
   };
+  const remove = (resource: "Pod" | "Session", uid: string): void => (resource === "Session" ? change({ isGone: true }) : terminate(uid));
   const terminate = (uid: string): void => {
     const target = state.pods.find(({ metadata }) => metadata.uid === uid);
     if (target !== undefined) changePod(uid, { metadata: { ...target.metadata, deletionTimestamp: now().toISOString() } });
@@ -172,6 +177,12 @@ function createSmallWorld(scripts: readonly (readonly Deed[])[], first: Session 
       return true;
     }
     const pending = state.pods.find(({ status }) => status.phase === "Pending");
+    if (pending !== undefined && (state.imageTrouble ?? "") !== "") {
+      const status: PodView["status"] = { phase: "Pending", startTime: pending.metadata.creationTimestamp, containerStatuses: [{ name: "main", state: { waiting: { reason: "ErrImagePull", message: state.imageTrouble ?? "" } } }] };
+      if (isDeepStrictEqual(status, pending.status)) return false;
+      changePod(pending.metadata.uid, { status });
+      return true;
+    }
     if (pending !== undefined) {
       const startedAt = now().toISOString();
       changePod(pending.metadata.uid, { status: { phase: "Running", podIP: "10.0.0.7", containerStatuses: [{ name: "main", state: { running: { startedAt } } }] } });
@@ -185,7 +196,7 @@ function createSmallWorld(scripts: readonly (readonly Deed[])[], first: Session 
   const runnerStep = (): boolean => {
     const { record: log } = state;
     const runner = state.pods.find(({ metadata, status }) => status.phase === "Running" && metadata.uid === log?.runner.podUid);
-    if (runner === undefined || log === undefined || log.activity.kind === "Finished") return false;
+    if (runner === undefined || log === undefined || log.activity.kind !== "Active") return false;
     const { uid } = runner.metadata;
     const steps = begun.get(uid) ?? 0;
     if (steps === 0) {
@@ -208,6 +219,16 @@ function createSmallWorld(scripts: readonly (readonly Deed[])[], first: Session 
         return changeRecord({ toolCalls: log.toolCalls + 1, lastSeq });
       case "sandbox":
         return changeRecord({ sandbox: { requested: log.sandbox.requested + 1, pending: true }, lastSeq });
+      case "answer": {
+        const { deadline: _, ...rest } = log;
+        change({ record: rest });
+        return changeRecord({ activity: { kind: "Waiting", for: "input", since: now().toISOString() }, answer: { text: "And now?", truncated: false }, turns: log.turns + 1, lastSeq });
+      }
+      case "evict": {
+        const conditions = [{ type: "DisruptionTarget", status: "True", reason: "TerminationByKubelet", message: "The node was low on resource: memory." }];
+        changePod(runner.metadata.uid, { status: { phase: "Failed", reason: "Evicted", message: "The node was low on resource: memory.", conditions } });
+        return disconnect();
+      }
       case "finish":
         return finish("Completed", "");
       case "hang":
@@ -230,8 +251,8 @@ function attempt(write: () => void): Promise<void> {
   return Promise.resolve().then(write);
 }
 
-function readerOf({ session: self, pods, record: log, environment: live }: State): Read {
-  const objects: Readonly<Record<string, readonly unknown[]>> = { [agents.name]: [agent], [environments.name]: [live], [sessions.name]: [self], [podSource.name]: pods };
+function readerOf({ session: self, pods, record: log, environment: live, isGone = false }: State): Read {
+  const objects: Readonly<Record<string, readonly unknown[]>> = { [agents.name]: [agent], [environments.name]: [live], [sessions.name]: isGone ? [] : [self], [podSource.name]: pods };
   const isNamed = ({ namespace, name }: Key) => (item: unknown): boolean => {
     const { metadata } = item as { readonly metadata: Key };
     return metadata.namespace === namespace && metadata.name === name;
@@ -248,7 +269,7 @@ function nameOf(action: Action): string {
     case "create":
       return `create ${action.object.metadata.name}`;
     case "delete":
-      return `delete ${action.key.name}`;
+      return `delete ${action.resource === "Session" ? "Session " : ""}${action.key.name}`;
     case "append":
       return `append ${action.events.map(({ type }) => type).join(", ")}`;
     case "register":
@@ -393,6 +414,164 @@ test("a sandbox that the runner replaces goes when the next one is made", async 
   assert.deepEqual(writes.filter((write) => write.includes("notes-s")), [
     "create notes-s1", "register notes-s1", "delete notes-s1", "create notes-s2", "register notes-s2", "delete notes-s2",
   ]);
+});
+
+/** Operator and world take turns, without time passing, until the state is as wanted. */
+async function until(world: SmallWorld, isSo: (state: State) => boolean): Promise<void> {
+  for (let turn = 0; turn < 50; turn += 1) {
+    if (isSo(world.state())) return;
+    await world.pass();
+    world.step();
+  }
+  throw new Error("the world has not come to the state that was waited for");
+}
+
+/** The next message to a Conversation. */
+function say(world: SmallWorld): void {
+  const { record: log } = world.state();
+  if (log?.activity.kind !== "Waiting") return;
+  const { answer: _, ...rest } = log;
+  const deadline = new Date(world.now().getTime() + 600_000).toISOString();
+  world.change({ record: { ...rest, activity: { kind: "Active" }, deadline, version: log.version + 1, lastSeq: log.lastSeq + 1 } });
+}
+
+function cancel(world: SmallWorld): void {
+  const { session: self } = world.state();
+  world.change({ session: { ...self, spec: { ...self.spec, cancel: true } } });
+}
+
+const messageOf = (world: SmallWorld): string => world.state().session.status?.conditions?.find(({ type }) => type === "Succeeded")?.message ?? "";
+const conversation = (idleTimeoutSeconds?: number): Session => session({ spec: { mode: "Conversation", ...(idleTimeoutSeconds === undefined ? {} : { idleTimeoutSeconds }) } });
+const stateOf = (world: SmallWorld, type: string): string | undefined => world.state().session.status?.conditions?.find((condition) => condition.type === type)?.status;
+
+test("a Conversation that has waited too long has no pods and costs nothing; the next message gets it a runner that is no failure", async () => {
+  const world = createSmallWorld([["turn", "sandbox", "tool", "answer"], ["turn", "answer"], ["answer"]], conversation());
+  const writes = await live(world);
+  assert.deepEqual(writes.slice(-5), ["append sandbox.bound", "status AwaitingInput", "status AwaitingInput", "delete notes-r1", "delete notes-s1"]);
+  assert.deepEqual([world.state().pods, reasonOf(world.state().session), stateOf(world, "AwaitingInput")], [[], "AwaitingInput", "True"]);
+  assert.equal(world.state().session.status?.answer?.text, "And now?");
+  await assertSilent(world);
+
+  say(world);
+  const second = await live(world);
+  assert.deepEqual(second.slice(0, 4), ["status Starting", "create notes-r2", "append sandbox.lost", "register notes-r2"]);
+  assert.deepEqual(world.state().session.status?.runner, { attempts: 2, replacesPodUID: world.state().session.status?.runner?.replacesPodUID });
+  await assertSilent(world);
+
+  cancel(world);
+  await live(world);
+  assertOver(world, "Cancelled");
+  assert.equal(stateOf(world, "AwaitingInput"), "False");
+  await assertSilent(world);
+});
+
+test("a message that comes before the idle time is over goes to the runner that is there", async () => {
+  const world = createSmallWorld([["turn", "answer", "turn", "finish"]], conversation(60));
+  await until(world, ({ session: self }) => reasonOf(self) === "AwaitingInput");
+  world.wait(59_000);
+  assert.deepEqual((await world.pass()).result.requeueAfterMs, 1_000);
+  say(world);
+  await live(world);
+  assertOver(world, "Completed");
+  assert.equal(world.state().session.status?.runner?.attempts, 1);
+});
+
+test("a runner that dies while its Conversation waits is not replaced before the next message", async () => {
+  const world = createSmallWorld([["turn", "answer"], ["finish"]], conversation());
+  await until(world, ({ record: log }) => log?.activity.kind === "Waiting");
+  world.change({ pods: world.state().pods.map((one) => ({ ...one, status: { phase: "Failed" } })) });
+  const writes = await live(world);
+  assert.deepEqual(writes.filter((write) => write.startsWith("create")), []);
+  assert.deepEqual(world.state().pods, []);
+  say(world);
+  await live(world);
+  assertOver(world, "Completed");
+  assert.equal(world.state().session.status?.runner?.failuresInARow, undefined);
+});
+
+test("the operator may die at any write of a Conversation: it waits without pods, goes on and ends as without a crash", async () => {
+  const play = async (world: SmallWorld): Promise<string[]> => {
+    const writes = await live(world);
+    assert.deepEqual(world.state().pods, []);
+    await assertSilent(world);
+    say(world);
+    writes.push(...(await live(world)));
+    assertOver(world, "Completed");
+    await assertSilent(world);
+    return writes;
+  };
+  const make = (): SmallWorld => createSmallWorld([["turn", "answer"], ["turn", "finish"]], conversation(30));
+  const expected = await play(make());
+  for (let n = 1; n <= expected.length; n += 1) {
+    for (const when of ["before", "after"] as const) {
+      const world = make();
+      world.crashAt(n, when);
+      await play(world);
+      assert.equal(world.state().session.status?.runner?.attempts, 2, `attempts after a crash ${when} write ${n}`);
+    }
+  }
+});
+
+test("runners that their nodes evict are no failures of the session", async () => {
+  const world = createSmallWorld([["evict"], ["evict"], ["evict"], ["evict"], ["turn", "finish"]]);
+  await live(world);
+  assertOver(world, "Completed");
+  assert.equal(world.state().session.status?.runner?.attempts, 5);
+});
+
+test("a cluster that takes every runner away ends the session after ten, and says so", async () => {
+  const world = createSmallWorld(Array.from({ length: 12 }, () => ["evict"] as const), session({ spec: { limits: { timeoutSeconds: 600 } } }));
+  await live(world);
+  assertOver(world, "RunnerFailed");
+  assert.equal(world.state().session.status?.runner?.attempts, 10);
+  assert.match(world.state().session.status?.result?.message ?? "", /took away 10 runner pods in a row.*Evicted: The node was low on resource/);
+});
+
+test("an image that cannot be pulled is told, then ends the session with image and answer", async () => {
+  const world = createSmallWorld([HELLO]);
+  world.change({ imageTrouble: "manifest unknown" });
+  const writes = await live(world);
+  assert.deepEqual(writes, ["bind", "status Starting", "create notes-r1", "register notes-r1", "status Starting", "append run.finished", "delete notes-r1", "status ImagePullFailed", "acknowledge"]);
+  assertOver(world, "ImagePullFailed");
+  assert.equal(world.now().getTime() - at(0).getTime(), 300_000);
+  assert.match(world.state().session.status?.result?.message ?? "", /Image ghcr\.io\/paddock\/runner:0\.1\.0 could not be pulled\. .*manifest unknown/);
+  await assertSilent(world);
+});
+
+test("an image that comes in time is only told", async () => {
+  const world = createSmallWorld([HELLO]);
+  world.change({ imageTrouble: "registry is away" });
+  for (let turn = 0; turn < 50 && !/registry is away/.test(messageOf(world)); turn += 1) {
+    const { wrote, result } = await world.pass();
+    if (!world.step() && wrote.length === 0 && result.requeueAfterMs !== undefined) world.wait(result.requeueAfterMs);
+  }
+  assert.match(messageOf(world), /Pod notes-r1 is waiting: ImagePullBackOff: registry is away/);
+  world.change({ imageTrouble: "" });
+  await live(world);
+  assertOver(world, "Completed");
+});
+
+test("a finished Session is kept without a TTL, and deleted after it when its record is acknowledged", async () => {
+  const kept = createSmallWorld([HELLO]);
+  await live(kept);
+  assert.equal(kept.state().isGone, undefined);
+  const world = createSmallWorld([HELLO], session({ spec: { ttlSecondsAfterFinished: 3_600 } }));
+  const writes = await live(world);
+  assert.deepEqual(writes.slice(-2), ["acknowledge", "delete Session notes"]);
+  assert.equal(world.now().getTime() - Date.parse(world.state().session.status?.completionTime ?? ""), 3_600_000);
+  await assertSilent(world);
+});
+
+test("a policy that opens the pods of an Environment stops what runs in it", async () => {
+  const world = createSmallWorld([["turn", "sandbox"]]);
+  await until(world, ({ record: log }) => log?.sandbox.bound !== undefined);
+  const message = "NetworkPolicy demo/allow-all selects Paddock pods and allows Ingress";
+  const conditions = [{ type: "Ready", status: "False" as const, reason: "NetworkPolicyConflict", message, observedGeneration: 1, lastTransitionTime: at(0).toISOString() }];
+  world.change({ environment: { ...environment, status: { conditions } } });
+  await live(world);
+  assertOver(world, "NotIsolated");
+  assert.match(world.state().session.status?.result?.message ?? "", /NetworkPolicy demo\/allow-all/);
+  await assertSilent(world);
 });
 
 for (const [name, scripts, outcome] of [

@@ -5,7 +5,7 @@ import { ANNOTATIONS } from "@paddock/api/names";
 import type { Session, SessionStatus } from "@paddock/api/session";
 import type { RecordView } from "@paddock/api/wire/records";
 import type { Key, Read, Source } from "../kernel/kind.ts";
-import { BY_ENVIRONMENT_LIVE, BY_UID, agents, environments, pods, records, sessions } from "../sources.ts";
+import { BY_ENVIRONMENT_LIVE, BY_UID, agents, environments, pods, sessions } from "../sources.ts";
 import { isFinished } from "./claim.ts";
 import { START, agent, at, environment, record, session, settings } from "./sample.ts";
 import { sessionKind } from "./session.ts";
@@ -47,48 +47,50 @@ const recordOf = (uid: string, change: Partial<RecordView> = {}): RecordView => 
 const told = (reason: string): SessionStatus => ({ conditions: [{ type: "Succeeded", status: "Unknown", reason, message: "", lastTransitionTime: START }] });
 
 /** What happens next, to the session whose turn it is by `who`. */
-const deeds = fc.record({ what: fc.constantFrom("arrive", "pass", "pass", "pass", "land", "answer", "lose", "refuse", "show", "end", "leave"), who: fc.nat(11) });
+const happenings = fc.record({ what: fc.constantFrom("arrive", "pass", "pass", "pass", "land", "lose", "refuse", "show", "end", "leave"), who: fc.nat(5) });
 
 test("one operator never lets in more than the limit, however late its caches are and whatever becomes of its binds", () => {
   fc.assert(
-    fc.property(fc.integer({ min: 1, max: 4 }), fc.array(fc.constantFrom("ann", "bob", "cy"), { minLength: 12, maxLength: 12 }), fc.array(deeds, { maxLength: 150 }), (limit, creators, script) => {
+    fc.property(fc.integer({ min: 1, max: 3 }), fc.array(fc.constantFrom("ann", "bob", "cy"), { minLength: 6, maxLength: 6 }), fc.array(happenings, { minLength: 60, maxLength: 150 }), (limit, creators, script) => {
       const caches: Caches = { sessions: new Map(), records: new Map() };
       const stored = new Map<string, RecordView>();
       const underWay = new Set<string>();
       const kind = sessionKind(() => settings);
       const read = readerOf(caches, limit);
-      let most = 0;
-      const deed = (what: string, uid: string, who: number): void => {
-        const isThere = caches.sessions.has(uid);
-        // An answered bind makes its key rest until the cache shows it; a lost or refused one does not.
-        if (what === "arrive" && !isThere && !stored.has(uid)) caches.sessions.set(uid, named(uid, creators[who] ?? "", { second: 11 - who }));
-        if (what === "pass" && isThere && !underWay.has(uid)) {
-          const world = kind.observe(read, { namespace: "demo", name: uid });
-          if (world !== undefined && kind.decide(world, at(1)).actions.some(({ verb }) => verb === "bind")) underWay.add(uid);
-        }
-        if (what === "land" && underWay.has(uid) && !stored.has(uid)) stored.set(uid, recordOf(uid));
-        if (what === "lose" && underWay.has(uid)) underWay.delete(uid);
-        if (what === "refuse" && underWay.has(uid) && !stored.has(uid)) {
-          underWay.delete(uid);
-          caches.sessions.set(uid, named(uid, creators[who] ?? "", { status: told("ConfigMapNotFound") }));
-        }
-        const view = stored.get(uid);
-        if (what === "show" && view !== undefined && isThere) {
-          caches.records.set(uid, view);
-          underWay.delete(uid);
-        }
-        if (what === "end" && view !== undefined) stored.set(uid, { ...view, activity: { kind: "Finished", outcome: "Completed", at: START } });
+      const isThere = (uid: string): boolean => caches.sessions.has(uid);
+      const put = (uid: string, who: number, status?: SessionStatus): void => void caches.sessions.set(uid, named(uid, creators[who] ?? "", { second: 5 - who, ...(status === undefined ? {} : { status }) }));
+      const pass = (uid: string): void => {
+        const world = kind.observe(read, { namespace: "demo", name: uid });
+        if (world !== undefined && kind.decide(world, at(1)).actions.some(({ verb }) => verb === "bind")) underWay.add(uid);
+      };
+      // An answered bind makes its key rest until the cache shows it; a lost or refused one does not.
+      const show = (uid: string, view: RecordView | undefined): void => {
+        if (view === undefined || !isThere(uid)) return;
+        caches.records.set(uid, view);
+        underWay.delete(uid);
+      };
+      const refuse = (uid: string, who: number): void => {
+        underWay.delete(uid);
+        put(uid, who, told("ConfigMapNotFound"));
+      };
+      const deeds: Readonly<Record<string, (uid: string, who: number) => unknown>> = {
+        arrive: (uid, who) => !isThere(uid) && !stored.has(uid) && put(uid, who),
+        pass: (uid) => !underWay.has(uid) && pass(uid),
+        land: (uid) => underWay.has(uid) && !stored.has(uid) && stored.set(uid, recordOf(uid)),
+        lose: (uid) => underWay.delete(uid),
+        refuse: (uid, who) => underWay.has(uid) && !stored.has(uid) && refuse(uid, who),
+        show: (uid) => show(uid, stored.get(uid)),
+        end: (uid) => stored.has(uid) && stored.set(uid, recordOf(uid, { activity: { kind: "Finished", outcome: "Completed", at: START } })),
         // Deleted before it was let in.
-        if (what === "leave" && isThere && !underWay.has(uid) && view === undefined) caches.sessions.delete(uid);
+        leave: (uid) => !underWay.has(uid) && !stored.has(uid) && caches.sessions.delete(uid),
       };
       for (const { what, who } of script) {
-        deed(what, `s${who}`, who);
+        deeds[what]?.(`s${who}`, who);
         const running = [...stored.values()].filter(({ activity }) => activity.kind !== "Finished").length;
         assert.ok(running <= limit, `${running} run at the same time, ${limit} may`);
-        most = Math.max(most, running);
       }
     }),
-    { numRuns: 2_000 },
+    { numRuns: 1_000 },
   );
 });
 
