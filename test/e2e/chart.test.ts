@@ -4,7 +4,11 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import { promisify } from "node:util";
+import { buildAdmission } from "@paddock/api/admission/policies";
+import { releaseOf } from "@paddock/api/admission/policy";
 import { GATEWAY_CA } from "@paddock/api/names";
+import { buildRule } from "@paddock/api/rights/chart";
+import { GATEWAY_CLUSTER, GATEWAY_RELEASE, OPERATOR_RELEASE, OPERATOR_TENANT, type Right, USER_ROLES, operatorClusterRights } from "@paddock/api/rights/table";
 import { parseAllDocuments } from "yaml";
 import { KUBECONFIG, get } from "./kubectl.ts";
 
@@ -26,7 +30,7 @@ interface Subject { readonly kind: string; readonly name: string; readonly names
 
 interface Rendered {
   readonly kind: string;
-  readonly metadata: { readonly name: string; readonly namespace?: string };
+  readonly metadata: { readonly name: string; readonly namespace?: string; readonly labels?: Readonly<Record<string, string>> };
   readonly rules?: readonly Rule[];
   readonly roleRef?: { readonly kind: string; readonly name: string };
   readonly subjects?: readonly Subject[];
@@ -35,7 +39,7 @@ interface Rendered {
 
 interface PodSpec {
   readonly securityContext: Readonly<Record<string, unknown>>;
-  readonly containers: readonly { readonly name: string; readonly securityContext: Readonly<Record<string, unknown>>; readonly resources: Readonly<Record<string, unknown>> }[];
+  readonly containers: readonly { readonly name: string; readonly securityContext: Readonly<Record<string, unknown>>; readonly resources: Readonly<Record<string, unknown>>; readonly env?: readonly { readonly name: string; readonly value?: string }[] }[];
   readonly volumes?: readonly Readonly<Record<string, unknown>>[];
 }
 
@@ -65,7 +69,7 @@ function inWords({ namespace, rule }: { readonly namespace: string; readonly rul
   return `${namespace || "*"}: ${rule.verbs.join(",")} ${rule.resources.join(",")}${names}`;
 }
 
-const FORBIDDEN_RESOURCES = ["secrets", "pods/exec", "pods/attach", "pods/ephemeralcontainers", "nodes", "validatingwebhookconfigurations", "mutatingwebhookconfigurations"];
+const FORBIDDEN_RESOURCES = ["secrets", "pods/exec", "pods/attach", "pods/ephemeralcontainers", "nodes", "validatingwebhookconfigurations", "mutatingwebhookconfigurations", "roles", "rolebindings", "clusterroles", "clusterrolebindings", "serviceaccounts/token"];
 const FORBIDDEN_VERBS = ["*", "impersonate", "escalate", "bind"];
 
 for (const [mode, sets] of [["cluster-wide", []], ["namespaced", ["watchNamespaces={blue,green}"]]] as const) {
@@ -82,35 +86,68 @@ for (const [mode, sets] of [["cluster-wide", []], ["namespaced", ["watchNamespac
     }
   });
 
-  test(`${mode}: the gateway may review tokens and access, and write its certificate`, async () => {
-    assert.deepEqual(rightsOf(await render(...sets), "paddock-gateway").map(inWords).sort(), [
-      "*: create subjectaccessreviews",
-      "*: create tokenreviews",
-      "paddock-system: get,patch configmaps paddock-gateway-ca",
-    ]);
+  test(`${mode}: accounts have the rights of the table, no more and no fewer`, async () => {
+    const objects = await render(...sets);
+    const tenant = sets.length === 0 ? [""] : ["blue", "green"];
+    assert.deepEqual(rightsOf(objects, "paddock-operator").map(inWords).sort(), [
+      ...tenant.flatMap((namespace) => tabled(namespace, OPERATOR_TENANT)),
+      ...tabled("", operatorClusterRights(RELEASE_NAMESPACE)),
+      ...tabled(RELEASE_NAMESPACE, OPERATOR_RELEASE),
+    ].sort());
+    assert.deepEqual(rightsOf(objects, "paddock-gateway").map(inWords).sort(), [...tabled("", GATEWAY_CLUSTER), ...tabled(RELEASE_NAMESPACE, GATEWAY_RELEASE)].sort());
+  });
+
+  test(`${mode}: the policies are those that the operator looks for`, async () => {
+    const rendered = (await render(...sets, "admission.creatorStamp=true")).filter(({ kind }) => kind.includes("AdmissionPolicy"));
+    const wanted = buildAdmission(releaseOf(RELEASE_NAMESPACE, sets.length === 0 ? [] : ["blue", "green"]), { creatorStamp: true });
+    assert.ok(wanted.length >= 30, `${wanted.length} policies and bindings`);
+    // All at once and in any order: Helm sorts by kind.
+    assert.deepEqual(byName(rendered), byName(wanted));
   });
 }
 
-test("cluster-wide: the operator's rights, word for word", async () => {
-  assert.deepEqual(rightsOf(await render(), "paddock-operator").map(inWords), [
-    "*: list,watch agents,environments",
-    "*: get,list,watch sessions",
-    "*: update agents/status,environments/status,sessions/status",
-    "*: get,list,watch,create,delete pods",
-    "*: get,list,watch,create,patch serviceaccounts",
-    "*: get,list,watch,create,patch networkpolicies",
-    "*: get namespaces",
-    "paddock-system: get configmaps paddock-gateway-ca",
-  ]);
+/** Lines of the table as `inWords` writes them. */
+function tabled(namespace: string, rights: readonly Right[]): readonly string[] {
+  return rights.map((right) => inWords({ namespace, rule: buildRule(right) }));
+}
+
+function byName(objects: readonly { readonly kind: string; readonly metadata: { readonly name: string }; readonly spec?: unknown }[]): ReadonlyMap<string, unknown> {
+  return new Map(objects.map(({ kind, metadata, spec }) => [`${kind} ${metadata.name}`, spec]));
+}
+
+test("roles for people are those of the table, without wildcards", async () => {
+  const roles = (await render()).filter(({ kind, metadata }) => kind === "ClusterRole" && USER_ROLES.some(({ name }) => name === metadata.name));
+  assert.deepEqual(roles.map(({ metadata, rules }) => [metadata.name, rules]).sort(), USER_ROLES.map(({ name, rights }) => [name, rights.map(buildRule)]).sort());
+  assert.deepEqual(roles.filter(({ rules }) => JSON.stringify(rules).includes('"*"')), []);
 });
 
-test("namespaced: the operator has the same rights in the listed namespaces and none elsewhere", async () => {
-  const everywhere = rightsOf(await render(), "paddock-operator").filter(({ namespace }) => namespace === "").map(({ rule }) => rule);
+test("roles for people are added to Kubernetes' own only when asked", async () => {
+  const labelsOf = async (...sets: readonly string[]) => (await render(...sets)).filter(({ metadata }) => USER_ROLES.some(({ name }) => name === metadata.name)).flatMap(({ metadata }) => Object.keys(metadata.labels ?? {}).filter((key) => key.startsWith("rbac.")));
+  assert.deepEqual(await labelsOf(), []);
+  assert.deepEqual((await labelsOf("userRoles.aggregate=true")).sort(), ["admin", "admin", "edit", "edit"].map((role) => `rbac.authorization.k8s.io/aggregate-to-${role}`));
+});
+
+test("the operator is told whether creators are stamped, and policies may be left to an administrator", async () => {
+  for (const stamp of ["true", "false"]) {
+    const objects = await render(`admission.creatorStamp=${stamp}`);
+    const env = objects.find(({ kind }) => kind === "Deployment")?.spec?.template?.spec.containers[0]?.env ?? [];
+    assert.equal(env.find(({ name }) => name === "PADDOCK_CREATOR_STAMP")?.value, stamp);
+    assert.equal(objects.some(({ kind }) => kind === "MutatingAdmissionPolicy"), stamp === "true");
+  }
+  assert.deepEqual((await render("admission.install=false")).filter(({ kind }) => kind.includes("AdmissionPolicy")), []);
+});
+
+test("namespaced: the operator has its rights on tenants in the listed namespaces only", async () => {
+  const tenant = OPERATOR_TENANT.map(buildRule);
   const rights = rightsOf(await render("watchNamespaces={blue,green}"), "paddock-operator");
   for (const namespace of ["blue", "green"]) {
-    assert.deepEqual(rights.filter((right) => right.namespace === namespace).map(({ rule }) => rule), everywhere);
+    assert.deepEqual(rights.filter((right) => right.namespace === namespace).map(({ rule }) => rule), tenant);
   }
-  assert.deepEqual([...new Set(rights.map(({ namespace }) => namespace))].sort(), ["blue", "green", RELEASE_NAMESPACE]);
+  assert.deepEqual([...new Set(rights.map(({ namespace }) => namespace))].sort(), ["", "blue", "green", RELEASE_NAMESPACE]);
+  assert.deepEqual(
+    rights.filter(({ namespace }) => namespace === "").flatMap(({ rule }) => rule.resources),
+    ["subjectaccessreviews", "validatingadmissionpolicies", "validatingadmissionpolicybindings", "mutatingadmissionpolicies", "mutatingadmissionpolicybindings"],
+  );
 });
 
 test("every pod is more than restricted, with requests and limits", async () => {
@@ -162,6 +199,7 @@ const REFUSED: Readonly<Record<string, string>> = {
   "a range without its length": "network.privateRanges={10.0.0.0}",
   "a size without its unit": "gateway.persistence.size=8",
   "a list in place of a word": "image.pullPolicy={Always}",
+  "a word in place of yes or no": "admission.creatorStamp=auto",
 };
 
 for (const [what, set] of Object.entries(REFUSED)) {

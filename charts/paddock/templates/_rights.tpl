@@ -16,7 +16,7 @@
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch, create, delete]
-# paddock-pod, the account without rights that pods run as.
+# The account paddock-pod, without rights, that pods run as.
 - apiGroups: [""]
   resources: [serviceaccounts]
   verbs: [get, list, watch, create, patch]
