@@ -156,6 +156,8 @@ function make(api: FakeApiServer, plural: string, name: string, spec: unknown): 
 
 const makeAgent = (api: FakeApiServer): string => make(api, "agents", "greeter", { model: { name: "main" }, instructions: "Greet." });
 const makeEnvironment = (api: FakeApiServer): string => make(api, "environments", "lab", { models: [{ name: "main", model: "m", baseURL: "https://models.example.com/v1" }] });
+const makeKeyed = (api: FakeApiServer): string =>
+  make(api, "environments", "lab", { models: [{ name: "main", model: "m", baseURL: "https://models.example.com/v1", apiKey: { secretKeyRef: { name: "models", key: "api-key" } } }] });
 const makeSession = (api: FakeApiServer): string => make(api, "sessions", "hello", { agentRef: { name: "greeter" }, environmentRef: { name: "lab" }, prompt: "Hi" });
 
 function reasonOf(api: FakeApiServer, plural: string, name: string, type: string): string | undefined {
@@ -242,4 +244,68 @@ test("the record of a deleted Session is cancelled and finished", async (t) => {
   await until(() => gateway.requests.includes(`POST /v1/records/${uid}/events`));
   gateway.change(uid, { cancelled: true, activity: { kind: "Finished", outcome: "Cancelled", at: new Date().toISOString() } });
   await until(() => gateway.records.size === 0);
+});
+
+const POLICIES = "/apis/networking.k8s.io/v1/networkpolicies";
+
+function makePolicy(api: FakeApiServer, name: string, matchLabels: Readonly<Record<string, string>>): void {
+  const spec = { podSelector: { matchLabels }, policyTypes: ["Ingress"], ingress: [{}] };
+  api.store.create(POLICIES, "team", { apiVersion: "networking.k8s.io/v1", kind: "NetworkPolicy", metadata: { name }, spec });
+}
+
+test("a foreign network policy that opens the pods stops an Environment until it is gone", async (t) => {
+  const { api } = await open(t);
+  const reason = (): string | undefined => reasonOf(api, "environments", "lab", "Ready");
+  makeEnvironment(api);
+  await until(() => reason() === "Available");
+  makePolicy(api, "shop", { app: "shop" });
+  makePolicy(api, "open", {});
+  await until(() => reason() === "NetworkPolicyConflict");
+  api.store.delete({ collection: POLICIES, namespace: "team", name: "open" }, undefined);
+  await until(() => reason() === "Available");
+});
+
+test("a Secret that a runner misses is told by the Environment until the runner has it", async (t) => {
+  const house = await open(t);
+  const { api, gateway } = house;
+  const reason = (): string | undefined => reasonOf(api, "environments", "lab", "Ready");
+  makeAgent(api);
+  makeKeyed(api);
+  const uid = makeSession(api);
+  await until(() => podNames(api).join() === "hello-r1");
+  gateway.change(uid, { problem: { problem: "CredentialMissing", subject: "secret models, key api-key", message: "" } });
+  await until(() => reason() === "SecretNotFound");
+  assert.deepEqual(podNames(api), ["hello-r1"], "a runner is what finds out when it is over");
+  const view = gateway.records.get(uid);
+  assert.ok(view);
+  const { problem: _, ...rest } = view;
+  gateway.records.set(uid, rest);
+  gateway.change(uid, {});
+  await until(() => reason() === "Available");
+});
+
+test("an account of somebody else's under our name is told, and an Environment recovers when it is gone", async (t) => {
+  const { api } = await open(t);
+  const reason = (): string | undefined => reasonOf(api, "environments", "lab", "Ready");
+  api.store.create("/api/v1/serviceaccounts", "team", { apiVersion: "v1", kind: "ServiceAccount", metadata: { name: "paddock-pod" } });
+  makeEnvironment(api);
+  await until(() => reason() === "NameConflict");
+  api.store.delete({ collection: "/api/v1/serviceaccounts", namespace: "team", name: "paddock-pod" }, undefined);
+  // No watch of ours shows what is not labelled: it is looked at again every 30 s, or as here when a watch begins anew.
+  api.cutWatches();
+  await until(() => reason() === "Available");
+});
+
+test("a label that somebody else gives a pod counts when a foreign network policy selects by it", async (t) => {
+  const { api } = await open(t);
+  const reason = (): string | undefined => reasonOf(api, "environments", "lab", "Ready");
+  makeAgent(api);
+  makeEnvironment(api);
+  makePolicy(api, "mesh", { mesh: "on" });
+  makeSession(api);
+  await until(() => podNames(api).join() === "hello-r1" && reason() === "Available");
+  const key = { collection: "/api/v1/pods", namespace: "team", name: "hello-r1" };
+  const pod = api.store.get(key);
+  api.store.update(key, { ...pod, metadata: { ...pod.metadata, labels: { ...pod.metadata.labels, mesh: "on" } } }, false);
+  await until(() => reason() === "NetworkPolicyConflict");
 });
