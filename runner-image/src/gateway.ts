@@ -3,7 +3,7 @@ import { Agent, request } from "node:https";
 import type { RequestOptions } from "node:https";
 import type { ClientRequest, IncomingMessage } from "node:http";
 import { text } from "node:stream/consumers";
-import { problemSchema } from "@paddock/api/wire/problem";
+import { parseProblem } from "@paddock/api/wire/problem";
 import { destroyOnAbort } from "./signal.ts";
 import type { Problem } from "@paddock/api/wire/problem";
 
@@ -93,8 +93,8 @@ function isSuccess({ statusCode = 0 }: IncomingMessage): boolean {
 }
 
 function refusalOf({ statusCode = 0 }: IncomingMessage, body: string): GatewayRefusal {
-  const problem = problemSchema.safeParse(parseJson(body));
-  if (problem.success) return new GatewayRefusal(statusCode, problem.data);
+  const problem = parseProblem(parseJson(body));
+  if (problem !== undefined) return new GatewayRefusal(statusCode, problem);
   return new GatewayRefusal(statusCode, { type: "about:blank", title: "no problem details", status: statusCode, detail: body.slice(0, 200) });
 }
 

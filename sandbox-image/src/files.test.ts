@@ -3,14 +3,15 @@ import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync, wr
 import { join } from "node:path";
 import { test } from "node:test";
 import type { TestContext } from "node:test";
-import { problemSchema, problemTypeOf } from "@paddock/api/wire/problem";
+import { parseProblem, problemTypeOf } from "@paddock/api/wire/problem";
 import { openBound, openSandbox } from "./testdata/sandbox.ts";
 import type { Sandbox } from "./testdata/sandbox.ts";
 
 const FILES = [{ path: "notes/deep/style.md", content: "Be brief. é\n" }, { path: ".empty", content: "" }];
 
 async function refused(response: Response): Promise<string> {
-  const problem = problemSchema.parse(await response.json());
+  const problem = parseProblem(await response.json());
+  assert.ok(problem !== undefined);
   return `${response.status} ${problemTypeOf(problem) ?? ""}: ${problem.detail}`;
 }
 

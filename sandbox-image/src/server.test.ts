@@ -2,15 +2,16 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { connect } from "node:net";
 import { test } from "node:test";
-import { PROBLEM_BASE, problemSchema, problemTypeOf } from "@paddock/api/wire/problem";
-import { sandboxResultSchema } from "@paddock/api/wire/sandbox";
+import { PROBLEM_BASE, parseProblem, problemTypeOf } from "@paddock/api/wire/problem";
+import { parseSandboxResult } from "@paddock/api/wire/sandbox";
 import { KEY, openBound, openSandbox, ownSleep, pidsOf, until } from "./testdata/sandbox.ts";
 
 const CALL = { call: "r/1/0", attempt: 1, tool: "bash", arguments: { command: "echo hi" }, timeoutSeconds: 30 };
 
 async function problem(response: Response): Promise<string> {
   assert.match(response.headers.get("content-type") ?? "", /^application\/problem\+json/);
-  const body = problemSchema.parse(await response.json());
+  const body = parseProblem(await response.json());
+  assert.ok(body !== undefined);
   assert.equal(body.status, response.status);
   assert.ok(body.detail.length > 10 && body.type.startsWith(PROBLEM_BASE));
   return `${response.status} ${problemTypeOf(body) ?? ""}`;
@@ -22,7 +23,7 @@ test("binds, answers calls as the contract says, and health without a key", asyn
   assert.equal(await problem(await sandbox.post(CALL)), "401 unauthenticated");
   const bound = await sandbox.bind(1);
   assert.deepEqual(await bound.json(), { workspace: sandbox.workspace, protocol: 1 });
-  const result = sandboxResultSchema.parse(await (await sandbox.post(CALL)).json());
+  const result = parseSandboxResult(await (await sandbox.post(CALL)).json());
   assert.deepEqual({ ...result, seconds: 0 }, { status: "ok", content: "hi\n[exit code 0]", bytes: 3, truncated: false, seconds: 0 });
 });
 

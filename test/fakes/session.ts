@@ -1,4 +1,4 @@
-import { LOG_VERSION, ROOT_RUN } from "@paddock/api/log/events";
+import { LOG_VERSION, ROOT_RUN } from "@paddock/api/log/limits";
 import type { Bundle } from "@paddock/api/log/bundle";
 import type { EventDataOf, EventType, LogEvent, NewEvent } from "@paddock/api/log/events";
 import { foldEvent, hashOf } from "@paddock/api/log/fold";

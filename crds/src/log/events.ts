@@ -2,12 +2,7 @@ import { z } from "zod";
 import { tokenUsageSchema } from "./money.ts";
 
 // The session log's contract: every event type, who may append it and what it says. Shapes only grow; `v` in the envelope
-// is the version of these schemas.
-
-export const LOG_VERSION = 1;
-
-/** Limits of the log; an append beyond them is refused with a sentence, results keep HEADROOM. */
-export const LOG_LIMITS = { eventBytes: 1_048_576, logBytes: 64 * 1024 * 1024, events: 100_000, headroomEvents: 64, headroomBytes: 4 * 1024 * 1024 } as const;
+// is the version of these schemas (limits.ts).
 
 export type Role = "operator" | "runner" | "person" | "gateway";
 
@@ -188,9 +183,6 @@ interface Envelope {
 /** An event as stored and streamed. */
 export type LogEvent = { [T in EventType]: Envelope & { readonly type: T; readonly data: EventDataOf<T> } }[EventType];
 export type LogEventOf<T extends EventType> = Extract<LogEvent, { type: T }>;
-
-/** The run every session starts with. */
-export const ROOT_RUN = "root";
 
 const newEvent = z.object({ type: z.string(), data: z.unknown() });
 

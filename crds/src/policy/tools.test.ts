@@ -27,8 +27,8 @@ const bad: Readonly<Record<string, readonly unknown[]>> = {
 describe("the table of tools", () => {
   for (const name of TOOL_NAMES) {
     it(`${name}: takes its arguments and refuses others`, () => {
-      for (const value of good[name] ?? []) assert.deepEqual(TOOLS[name].arguments.parse(value), value);
-      for (const value of bad[name] ?? []) assert.ok(!TOOLS[name].arguments.safeParse(value).success, JSON.stringify(value)?.slice(0, 80));
+      for (const value of good[name] ?? []) assert.deepEqual(TOOLS[name].faultsOf(value), []);
+      for (const value of bad[name] ?? []) assert.notDeepEqual(TOOLS[name].faultsOf(value), [], JSON.stringify(value)?.slice(0, 80));
     });
 
     it(`${name}: tells the model what the check checks`, () => {
@@ -39,11 +39,28 @@ describe("the table of tools", () => {
       assert.deepEqual(Object.entries(parameters.properties).filter(([, property]) => !property.description), []);
       for (const required of parameters.required) {
         const [first = {}] = good[name] ?? [];
-        assert.ok(!TOOLS[name].arguments.safeParse({ ...first, [required]: undefined }).success, required);
+        assert.deepEqual(TOOLS[name].faultsOf({ ...first, [required]: undefined }), [`${required} is missing`]);
       }
       assert.equal(digest, digestOf(definition));
     });
   }
+
+  it("names what is wrong and what would be right", () => {
+    assert.deepEqual(TOOLS.read.faultsOf(JSON.parse('{"path":"","offset":1.5,"cwd":"/","__proto__":1}')), [
+      '"cwd" is no argument; there are: path, offset, limit',
+      '"__proto__" is no argument; there are: path, offset, limit',
+      "path has 0 characters and must have 1 to 4096",
+      "offset must be an integer from 1 to 10000000",
+    ]);
+    assert.deepEqual(TOOLS.edit.faultsOf({ path: 7, replaceAll: "yes" }), ["path must be a text", "oldText is missing", "newText is missing", "replaceAll must be true or false"]);
+  });
+
+  // A digest is part of every fingerprint in every log: a session of before an upgrade goes on after it.
+  it("has the digests of the first release", () => {
+    assert.deepEqual(TOOL_NAMES.map((name) => TOOLS[name].digest.slice(0, 19)), [
+      "sha256:586cf7ef3ac9", "sha256:08da1c85a183", "sha256:97861bd2bd55", "sha256:58ffb3c93de0", "sha256:6b5eb893e936", "sha256:aad9e062bbc9",
+    ]);
+  });
 
   it("says what a second run of each may do", () => {
     assert.deepEqual(Object.fromEntries(TOOL_NAMES.map((name) => [name, TOOLS[name].effect])), effects);

@@ -1,5 +1,3 @@
-import { z } from "zod";
-
 /** Base of our problem types (RFC 9457); identifiers, not addresses to fetch. */
 export const PROBLEM_BASE = "https://paddock.dev/problems/";
 
@@ -27,18 +25,32 @@ export type ProblemType =
   | "stopped"
   /** Policy says no, or the event claims more than policy gives. */
   | "denied"
+  /** The caller has too much open at once: it passes when some of it is closed. */
+  | "too-many"
   | "unavailable"
   | "internal";
 
 /** Problem details. `detail` says what to do; `refusal` tells an appender whether asking again can help. */
-export const problemSchema = z.object({
-  type: z.string(),
-  title: z.string(),
-  status: z.int(),
-  detail: z.string(),
-  refusal: z.enum(["final", "wait"]).optional(),
-});
-export type Problem = z.infer<typeof problemSchema>;
+export interface Problem {
+  readonly type: string;
+  readonly title: string;
+  readonly status: number;
+  readonly detail: string;
+  readonly refusal?: "final" | "wait" | undefined;
+}
+
+/** Problem details from an answer's JSON, members that we do not know dropped; undefined for anything else. Without zod: the runner loads it at its start. */
+export function parseProblem(value: unknown): Problem | undefined {
+  if (value === null || typeof value !== "object") return undefined;
+  const { type, title, status, detail, refusal } = value as Readonly<Record<string, unknown>>;
+  if (typeof type !== "string" || typeof title !== "string" || typeof detail !== "string") return undefined;
+  if (typeof status !== "number" || !isRefusal(refusal)) return undefined;
+  return { type, title, status, detail, ...(refusal === undefined ? {} : { refusal }) };
+}
+
+function isRefusal(value: unknown): value is Problem["refusal"] {
+  return value === undefined || value === "final" || value === "wait";
+}
 
 /** The last part of a problem's type, or undefined when it is not one of ours. */
 export function problemTypeOf(problem: Problem): string | undefined {

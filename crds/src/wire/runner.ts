@@ -1,5 +1,4 @@
-import { z } from "zod";
-import { bundleSchema } from "../log/bundle.ts";
+import type { Bundle } from "../log/bundle.ts";
 import type { LogEvent, NewEvent } from "../log/events.ts";
 
 // Runner ↔ gateway. Bearer token of the pod (audience `paddock-gateway`); the gateway believes the pod UID that TokenReview
@@ -12,18 +11,18 @@ import type { LogEvent, NewEvent } from "../log/events.ts";
  */
 export const RUNNER_STREAM = "/v1/runner";
 
-export const assignmentSchema = z.object({
-  bundle: bundleSchema,
+/** What a pod is to do. The runner takes it as the gateway sends it, which has checked the bundle. */
+export interface Assignment {
+  readonly bundle: Bundle;
   /** The epoch this pod has, or is to take with `runner.started`. */
-  epoch: z.int().min(1),
+  readonly epoch: number;
   /** True when this pod's `runner.started` is in the log already: it keeps its epoch. */
-  started: z.boolean(),
+  readonly started: boolean;
   /** The newest batch of this epoch that was stored; 0 for none. */
-  lastBatch: z.int().min(0),
+  readonly lastBatch: number;
   /** Key by which the sandbox knows its session; kept out of the log. */
-  bindKey: z.string().min(32),
-});
-export type Assignment = z.infer<typeof assignmentSchema>;
+  readonly bindKey: string;
+}
 
 /**
  * `POST /v1/runner/events`: append a batch, all or nothing. `batch` counts 1, 2, 3 … within an epoch, one in flight; repeating the
@@ -45,12 +44,11 @@ export interface AppendReply {
 /** `POST /v1/runner/deltas`: text as the model streams it, for eyes only; never stored. Answers 202. */
 export const RUNNER_DELTAS = "/v1/runner/deltas";
 
-export const deltaSchema = z.object({
-  turn: z.int().min(1),
-  attempt: z.int().min(1),
-  /** Text since the last delta; absent with `discarded`. */
-  text: z.string().max(65536).optional(),
+export interface Delta {
+  readonly turn: number;
+  readonly attempt: number;
+  /** Text since the last delta, at most 65536 characters; absent with `discarded`. */
+  readonly text?: string | undefined;
   /** True when the attempt failed and what was shown of it is void. */
-  discarded: z.boolean().optional(),
-});
-export type Delta = z.infer<typeof deltaSchema>;
+  readonly discarded?: boolean | undefined;
+}

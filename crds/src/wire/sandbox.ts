@@ -1,4 +1,3 @@
-import { z } from "zod";
 import type { ToolName } from "../policy/tools.ts";
 
 // Runner → sandbox, HTTP/1.1 on port 8080 of the sandbox pod. Only runner pods of the Environment can connect (network policy), and
@@ -47,17 +46,35 @@ export interface SandboxCall {
   readonly timeoutSeconds: number;
 }
 
-export const sandboxResultSchema = z.object({
-  status: z.enum(["ok", "error", "timeout"]),
+export interface SandboxResult {
+  readonly status: "ok" | "error" | "timeout";
   /** UTF-8 text, cut to the tool's limit (bash: last 2,000 lines or 48 KiB; others: 32 KiB head and tail) with a line that says so. */
-  content: z.string(),
+  readonly content: string;
   /** Size in bytes before the cut. */
-  bytes: z.int().min(0),
-  truncated: z.boolean(),
-  /** A sandbox is not believed more than a day: a number that no status can hold would stop every later status of the Session. */
-  seconds: z.number().min(0).max(86_400),
-});
-export type SandboxResult = z.infer<typeof sandboxResultSchema>;
+  readonly bytes: number;
+  readonly truncated: boolean;
+  readonly seconds: number;
+}
+
+/** A sandbox is not believed more than a day: a number that no status can hold would stop every later status of the Session. */
+const MOST_SECONDS = 86_400;
+
+/** A result from a sandbox, which may be hostile, members that we do not know dropped; undefined for anything else. Without zod: the runner loads it at its start. */
+export function parseSandboxResult(value: unknown): SandboxResult | undefined {
+  if (value === null || typeof value !== "object") return undefined;
+  const { status, content, bytes, truncated, seconds } = value as Readonly<Record<string, unknown>>;
+  if (status !== "ok" && status !== "error" && status !== "timeout") return undefined;
+  if (typeof content !== "string" || typeof truncated !== "boolean") return undefined;
+  return isCount(bytes) && isDuration(seconds) ? { status, content, bytes, truncated, seconds } : undefined;
+}
+
+function isCount(value: unknown): value is number {
+  return typeof value === "number" && Number.isSafeInteger(value) && value >= 0;
+}
+
+function isDuration(value: unknown): value is number {
+  return typeof value === "number" && value >= 0 && value <= MOST_SECONDS;
+}
 
 /**
  * `GET /v1/egress` with `Connection: Upgrade`, `Upgrade: paddock-egress`: after the 101 the roles turn round: the sandbox speaks HTTP/2 as a

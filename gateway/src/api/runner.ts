@@ -2,8 +2,7 @@ import { Hono } from "hono";
 import type { Context } from "hono";
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import { z } from "zod";
-import { deltaSchema } from "@paddock/api/wire/runner";
-import type { AppendReply, Assignment } from "@paddock/api/wire/runner";
+import type { AppendReply, Assignment, Delta } from "@paddock/api/wire/runner";
 import type { Caller } from "../auth/roles.ts";
 import { followLog } from "../log/follow.ts";
 import { redactText } from "@paddock/api/log/redaction";
@@ -20,6 +19,13 @@ const MAX_DELTA_BYTES = 512 * 1024;
 type Runner = Extract<Caller, { role: "runner" }>;
 
 const appendSchema = z.object({ epoch: z.int().min(1), batch: z.int().min(1), events: z.array(z.unknown()) });
+
+const deltaSchema: z.ZodType<Delta> = z.object({
+  turn: z.int().min(1),
+  attempt: z.int().min(1),
+  text: z.string().max(65536).optional(),
+  discarded: z.boolean().optional(),
+});
 
 /** What a runner pod asks; see wire/runner.ts. */
 export function runnerRoutes(ports: ApiPorts): Hono<ApiEnv> {

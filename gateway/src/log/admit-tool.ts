@@ -1,4 +1,3 @@
-import { z } from "zod";
 import { digestOf } from "@paddock/api/log/canonical";
 import type { EventDataOf } from "@paddock/api/log/events";
 import { callOf } from "@paddock/api/log/fold";
@@ -31,10 +30,9 @@ export function admitDecided(data: EventDataOf<"tool.decided">, { state, bundle 
 }
 
 function refuseArguments({ call, tool, arguments: args }: EventDataOf<"tool.decided">): Refusal | undefined {
-  const checked = toolOf(tool)?.arguments.safeParse(args);
-  if (checked?.success === true) return undefined;
-  const faults = checked === undefined ? "no such tool" : z.prettifyError(checked.error);
-  return refuse("malformed", "final", `arguments of call ${call} to ${tool}: ${faults}; append tool.finished with status error instead`);
+  const faults = toolOf(tool)?.faultsOf(args) ?? ["no such tool"];
+  if (faults.length === 0) return undefined;
+  return refuse("malformed", "final", `arguments of call ${call} to ${tool}: ${faults.join("; ")}; append tool.finished with status error instead`);
 }
 
 export function admitStarted(data: EventDataOf<"tool.started">, question: Question): Admission | undefined {

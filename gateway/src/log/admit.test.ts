@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { Bundle } from "@paddock/api/log/bundle";
-import { LOG_LIMITS } from "@paddock/api/log/events";
+import { LOG_LIMITS } from "@paddock/api/log/limits";
 import type { NewEvent } from "@paddock/api/log/events";
 import { EMPTY_STATE, deadlineAt } from "@paddock/api/log/state";
 import type { SessionState } from "@paddock/api/log/state";

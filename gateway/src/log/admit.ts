@@ -1,6 +1,7 @@
 import { canonicalJson } from "@paddock/api/log/canonical";
 import type { Bundle } from "@paddock/api/log/bundle";
-import { APPENDERS, LOG_LIMITS } from "@paddock/api/log/events";
+import { APPENDERS } from "@paddock/api/log/events";
+import { LOG_LIMITS } from "@paddock/api/log/limits";
 import type { EventDataOf, EventType, NewEvent } from "@paddock/api/log/events";
 import type { SessionState } from "@paddock/api/log/state";
 import { admitFailed, admitRequested, admitResponded } from "./admit-model.ts";

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import type { Bundle } from "@paddock/api/log/bundle";
 import { digestOf } from "@paddock/api/log/canonical";
-import { LOG_VERSION, ROOT_RUN } from "@paddock/api/log/events";
+import { LOG_VERSION, ROOT_RUN } from "@paddock/api/log/limits";
 import type { EventType, LogEvent, NewEvent } from "@paddock/api/log/events";
 import { foldEvent, hashOf } from "@paddock/api/log/fold";
 import { EMPTY_STATE } from "@paddock/api/log/state";

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { canonicalJson } from "@paddock/api/log/canonical";
 import type { LogEvent, NewEvent } from "@paddock/api/log/events";
-import { LOG_VERSION, ROOT_RUN } from "@paddock/api/log/events";
+import { LOG_VERSION, ROOT_RUN } from "@paddock/api/log/limits";
 import { foldEvent, hashOf } from "@paddock/api/log/fold";
 import { EMPTY_STATE } from "@paddock/api/log/state";
 import type { SessionState } from "@paddock/api/log/state";

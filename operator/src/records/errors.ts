@@ -1,4 +1,4 @@
-import { problemSchema, problemTypeOf } from "@paddock/api/wire/problem";
+import { type Problem, parseProblem, problemTypeOf } from "@paddock/api/wire/problem";
 import type { Fault } from "../kernel/kind.ts";
 
 /** An answer of the gateway other than 2xx. */
@@ -8,7 +8,7 @@ export class GatewayError extends Error {
   readonly problem: string | undefined;
 
   constructor(status: number, what: string, body: string) {
-    const problem = parseProblem(body);
+    const problem = problemOf(body);
     super(`${what}: ${status}${problem === undefined ? "" : `: ${problem.detail}`}`);
     this.name = "GatewayError";
     this.status = status;
@@ -57,9 +57,9 @@ export function classifyGatewayError(error: unknown): Fault | undefined {
   }
 }
 
-function parseProblem(body: string): ReturnType<typeof problemSchema.parse> | undefined {
+function problemOf(body: string): Problem | undefined {
   try {
-    return problemSchema.safeParse(JSON.parse(body)).data;
+    return parseProblem(JSON.parse(body));
   } catch {
     return undefined;
   }

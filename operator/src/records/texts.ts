@@ -1,6 +1,6 @@
 import { type Bundle, TEXT_BYTES } from "@paddock/api/log/bundle";
 import { digestOf } from "@paddock/api/log/canonical";
-import { LOG_LIMITS } from "@paddock/api/log/events";
+import { LOG_LIMITS } from "@paddock/api/log/limits";
 import type { ConfigMapKeyRef } from "@paddock/api/refs";
 import type { BindRecord, Key } from "../kernel/kind.ts";
 import { BoundTextError } from "./errors.ts";

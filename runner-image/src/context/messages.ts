@@ -1,4 +1,4 @@
-import { ROOT_RUN } from "@paddock/api/log/events";
+import { ROOT_RUN } from "@paddock/api/log/limits";
 import type { LogEvent, LogEventOf } from "@paddock/api/log/events";
 import { nudgeFor } from "./notices.ts";
 

@@ -1,4 +1,4 @@
-import { ROOT_RUN } from "@paddock/api/log/events";
+import { ROOT_RUN } from "@paddock/api/log/limits";
 import type { LogEvent, LogEventOf } from "@paddock/api/log/events";
 
 /** The open turn as the log tells it: the newest answer and what came after it. */

@@ -1,9 +1,9 @@
 import { Agent } from "node:http";
 import type { ServerHttp2Session } from "node:http2";
 import type { Logger } from "pino";
-import { sandboxResultSchema } from "@paddock/api/wire/sandbox";
+import { parseSandboxResult } from "@paddock/api/wire/sandbox";
 import type { SandboxCall, SandboxFiles, SandboxResult } from "@paddock/api/wire/sandbox";
-import { problemSchema, problemTypeOf } from "@paddock/api/wire/problem";
+import { parseProblem, problemTypeOf } from "@paddock/api/wire/problem";
 import { delayMsOf } from "@paddock/api/backoff";
 import { serveEgress } from "../egress/proxy.ts";
 import { messageOf } from "../fault.ts";
@@ -150,17 +150,16 @@ function linkOver(address: SandboxAddress, session: ServerHttp2Session): Link {
 
 function resultOf({ status, body }: SandboxAnswer): SandboxResult {
   if (status === 200) {
-    const result = sandboxResultSchema.safeParse(body);
-    if (result.success) return result.data;
+    const result = parseSandboxResult(body);
+    if (result !== undefined) return result;
     throw new LinkLost("the sandbox sent something that is no result");
   }
-  const problem = problemSchema.safeParse(body);
-  const type = problem.success ? problemTypeOf(problem.data) : undefined;
+  const problem = parseProblem(body);
+  const type = problem === undefined ? undefined : problemTypeOf(problem);
   if (type === "malformed" || type === "too-large" || type === "not-found") throw new CallRefused(detailOf(body, status));
   throw new LinkLost(`the sandbox refused the call: ${detailOf(body, status)}`);
 }
 
 function detailOf(body: unknown, status: number): string {
-  const problem = problemSchema.safeParse(body);
-  return problem.success ? problem.data.detail.slice(0, 500) : `it answered ${status}`;
+  return parseProblem(body)?.detail.slice(0, 500) ?? `it answered ${status}`;
 }

@@ -1,4 +1,4 @@
-import { LOG_VERSION, ROOT_RUN } from "@paddock/api/log/events";
+import { LOG_VERSION, ROOT_RUN } from "@paddock/api/log/limits";
 import type { LogEvent, NewEvent } from "@paddock/api/log/events";
 import { foldEvent, hashOf } from "@paddock/api/log/fold";
 import { EMPTY_STATE } from "@paddock/api/log/state";

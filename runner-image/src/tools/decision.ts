@@ -1,4 +1,3 @@
-import { z } from "zod";
 import type { Bundle } from "@paddock/api/log/bundle";
 import type { NewEvent } from "@paddock/api/log/events";
 import { decideTool, fingerprintOf } from "@paddock/api/policy/rules";
@@ -15,11 +14,11 @@ export function decideCall(bundle: Bundle, { call, name, argumentsText }: MadeCa
   if (tool === undefined) return invalid(call, `No tool is called ${JSON.stringify(name.slice(0, 64))}. ${toolsOf(bundle)}`);
   const parsed = parseArguments(argumentsText);
   if (parsed === undefined) return invalid(call, `The arguments of ${name} are not a JSON object. Write them again as one.`);
-  const checked = tool.arguments.safeParse(parsed);
-  if (!checked.success) return invalid(call, `The arguments of ${name} do not fit its schema:\n${z.prettifyError(checked.error)}\nCorrect them and call it again.`);
+  const faults = tool.faultsOf(parsed);
+  if (faults.length > 0) return invalid(call, `The arguments of ${name} do not fit its schema:\n${faults.join("\n")}\nCorrect them and call it again.`);
   const { decision, effect, rule } = decideTool(bundle, name);
-  const fingerprint = fingerprintOf(bundle, name, checked.data);
-  return { type: "tool.decided", data: { call, tool: name, fingerprint, arguments: checked.data, effect, decision, rule: rule.slice(0, 512) } };
+  const fingerprint = fingerprintOf(bundle, name, parsed);
+  return { type: "tool.decided", data: { call, tool: name, fingerprint, arguments: parsed, effect, decision, rule: rule.slice(0, 512) } };
 }
 
 /** A JSON object's value; an empty text is an empty object, as some endpoints write it. Undefined for anything else. */
