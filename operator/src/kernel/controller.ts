@@ -31,7 +31,7 @@ export function createController({ name, workers, pass, report }: ControllerOpti
     workers,
     work: async (text) => {
       const restMs = expectations.restMs(text);
-      if (restMs !== undefined) return { failed: false, requeueAfterMs: restMs };
+      if (restMs !== undefined) return { failed: false, rested: true, requeueAfterMs: restMs };
       const key = parseKey(text);
       const startedAt = performance.now();
       const result = await pass(key, (receipt) => expectations.note(text, receipt));

@@ -203,3 +203,77 @@ test("a back-off is never more than its maximum nor less than half its step", ()
     }),
   );
 });
+
+test("a pause leaves no timer, hears no wake, lets passes under way end, and a start goes on", async () => {
+  const door = gate();
+  const queue = createQueue({ workers: 1, work: door.pass });
+  queue.start();
+  queue.wake("a");
+  queue.wake("b");
+  queue.wakeAfter("c", 1e6);
+  await turn();
+  queue.pause();
+  queue.wake("d");
+  queue.wakeAfter("e", 0);
+  assert.deepEqual([queue.depth(), queue.delayed(), door.waiting()], [0, 0, 1]);
+  queue.start();
+  queue.wake("a");
+  await turn();
+  // Still in its first pass: never twice at once, not even across a pause.
+  assert.equal(door.waiting(), 1);
+  door.finish({ failed: true });
+  await turn();
+  assert.equal(door.waiting(), 1);
+  door.finish();
+  await queue.idle();
+  await queue.stop();
+  queue.start();
+  queue.wake("f");
+  await turn();
+  assert.equal(door.waiting(), 0);
+});
+
+test("a pass that only rested forgets no failure", async (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const verdicts: Verdict[] = [{ failed: true }, { failed: false, rested: true }, { failed: true }];
+  let passes = 0;
+  const queue = createQueue({ workers: 1, random: () => 0.999_999, backoff: { firstMs: 100, mostMs: 10_000 }, work: async () => verdicts[passes++] ?? OK });
+  queue.start();
+  for (let wakes = 0; wakes < 3; wakes += 1) {
+    queue.wake("a");
+    await queue.idle();
+  }
+  // The second failure in a row: twice the first delay, of which at least half is waited.
+  t.mock.timers.tick(99);
+  await queue.idle();
+  assert.equal(passes, 3);
+  t.mock.timers.tick(101);
+  await turn();
+  assert.equal(passes, 4);
+});
+
+test("a key that is woken all the time takes no turn from others", async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.integer({ min: 1, max: 4 }), fc.integer({ min: 1, max: 30 }), async (workers, others) => {
+      let hot = 0;
+      const seen = new Set<string>();
+      const queue = createQueue({
+        workers,
+        work: async (key) => {
+          if (key === "hot") hot += 1;
+          else seen.add(key);
+          // Woken by its own pass, as by a watch that never ends.
+          if (seen.size < others) queue.wake("hot");
+          return OK;
+        },
+      });
+      queue.start();
+      queue.wake("hot");
+      for (let index = 0; index < others; index += 1) queue.wake(`cold-${index}`);
+      await queue.idle();
+      assert.equal(seen.size, others);
+      // In each round of turns it has one.
+      assert.ok(hot <= others + 2, String(hot));
+    }),
+  );
+});

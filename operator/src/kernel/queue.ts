@@ -4,6 +4,8 @@ import { QUEUE_BACKOFF } from "./backoff.ts";
 /** What a queue is told after a pass: when to look again without being woken, or that the pass failed and wants the back-off. */
 export interface Verdict {
   readonly failed: boolean;
+  /** Nothing was tried: earlier failures still count. */
+  readonly rested?: boolean;
   readonly requeueAfterMs?: number;
 }
 
@@ -80,11 +82,11 @@ export function createQueue({ work, workers, backoff = QUEUE_BACKOFF, random = M
 
   const settle = (key: string, verdict: Verdict): void => {
     running.delete(key);
-    const count = verdict.failed ? (failures.get(key) ?? 0) + 1 : 0;
-    if (count === 0) failures.delete(key);
-    else failures.set(key, count);
+    const earlier = failures.get(key) ?? 0;
+    if (verdict.failed) failures.set(key, earlier + 1);
+    else if (verdict.rested !== true) failures.delete(key);
     if (wokenWhileRunning.delete(key)) wake(key);
-    else if (count > 0) wakeAfter(key, delayMsOf(backoff, count - 1, random));
+    else if (verdict.failed) wakeAfter(key, delayMsOf(backoff, earlier, random));
     if (verdict.requeueAfterMs !== undefined) wakeAfter(key, verdict.requeueAfterMs);
     pump();
     if (ready.size === 0 && running.size === 0) wakeIdlers();
