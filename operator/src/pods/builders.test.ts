@@ -76,3 +76,21 @@ test("the pods' last net is a minute behind the session's deadline and never bel
   assert.equal(buildSandboxPod(parts, 1, at(599.5)).spec.activeDeadlineSeconds, 61);
   assert.equal(buildSandboxPod(parts, 1, at(9999)).spec.activeDeadlineSeconds, 1);
 });
+
+test("pods follow their Environment's placement, pull secrets and user namespaces, and carry a schedule's and let-through labels only", (t) => {
+  const scheduling = { nodeSelector: { pool: "agents" }, tolerations: [{ key: "agents", operator: "Exists" as const }], priorityClassName: "batch" };
+  const labels = { "paddock.dev/schedule": "nightly", team: "docs", other: "x", "app.kubernetes.io/managed-by": "argocd", "argocd.argoproj.io/instance": "app" };
+  const placed = {
+    ...withSpec({ imagePullSecrets: [{ name: "registry" }], scheduling, sandbox: { userNamespaces: true } }),
+    session: session({ metadata: { labels } }),
+    settings: { ...settings, propagatedLabels: ["team", "app.kubernetes.io/managed-by", "argocd.argoproj.io/instance", "paddock.dev/agent"] },
+  };
+  t.assert.fileSnapshot(buildSandboxPod(placed, 1, at(0)), join(import.meta.dirname, "sandbox-placed.golden.yaml"), golden);
+  const { hostUsers, imagePullSecrets, nodeSelector } = { hostUsers: undefined, ...buildRunnerPod(placed, 1, at(0)).spec };
+  assert.deepEqual([hostUsers, imagePullSecrets, nodeSelector], [undefined, [{ name: "registry" }], { pool: "agents" }]);
+});
+
+test("the pods of a Conversation are not bound to the time of its first message", () => {
+  const { spec } = buildRunnerPod({ ...parts, session: session({ spec: { mode: "Conversation" } }) }, 1, at(500_000));
+  assert.equal(spec.activeDeadlineSeconds, 604_860);
+});
