@@ -8,6 +8,7 @@ import { follow, send } from "../../test/fakes/client.ts";
 import type { Events, Reply, ServerEvent } from "../../test/fakes/client.ts";
 import { startLocalGateway } from "../../test/fakes/gateway.ts";
 import type { LocalGateway } from "../../test/fakes/gateway.ts";
+import { STREAMS_PER_PERSON } from "./api/people.ts";
 import { buildTestBundle, event, requestedEvent, respondedEvent, runFinishedEvent, startedEvent } from "../../test/fakes/session.ts";
 
 // Conversations over real HTTP: messages of people and of the operator, waiting and going on.
@@ -212,6 +213,21 @@ test("a credential in a message is replaced before it is stored", async () => {
   const { path } = await makeWaiting();
   const stored = eventOf(await say(path, `use sk-${"a1B2".repeat(8)}`));
   assert.deepEqual((stored as { data: { content: string } }).data.content, "use [redacted]");
+});
+
+test("a person has so many streams at once, others have theirs, and a closed one makes room", async () => {
+  const { path } = await makeWaiting();
+  const fay = gateway.reviews.personToken("fay", ["team"]);
+  const streams = await Promise.all(Array.from({ length: STREAMS_PER_PERSON }, () => follow(gateway, { path, token: fay })));
+  const open = (token: string): Promise<Events> => follow(gateway, { path, token });
+  await assert.rejects(open(fay), /status 429: .*too-many.*fay has 64 event streams open/);
+  assert.equal((await send(gateway, { path, token: fay })).status, 200, "pages are served all the same");
+  streams.push(await open(ann));
+  streams.shift()?.close();
+  // The gateway learns of a closed connection by itself, a moment later.
+  const again = async (): Promise<Events> => open(fay).catch(again);
+  streams.push(await again());
+  for (const stream of streams) stream.close();
 });
 
 test("a session still waits after the gateway was restarted, and takes the next message", async () => {

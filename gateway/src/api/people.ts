@@ -17,17 +17,20 @@ import type { EventStream, StreamMessage } from "./stream.ts";
 
 const MAX_LIMIT = 1000;
 const DEFAULT_LIMIT = 200;
+/** Streams that one person may have open, over all sessions: each holds a connection and asks for its rights again and again. */
+export const STREAMS_PER_PERSON = 64;
 
 /** What people may read, each with the rights that Kubernetes gives them. */
 export function peopleRoutes(ports: ApiPorts): Hono<ApiEnv> {
   const app = new Hono<ApiEnv>();
+  const seats = createSeats();
   app.get("/:namespace/sessions/:name/events", async (context) => {
     const session: SessionName = { namespace: context.req.param("namespace"), name: context.req.param("name") };
     await requireAccess(ports, context, "get", session);
     const record = await requireSession(ports, context, session);
     const query = parseQuery(context);
     const wantsStream = context.req.header("accept")?.includes("text/event-stream") === true;
-    return wantsStream ? streamEvents(ports, context, { session, record, query }) : listEvents(ports, context, { record, query });
+    return wantsStream ? streamEvents(ports, context, { session, record, query, leave: seats.take(context.get("identity").username) }) : listEvents(ports, context, { record, query });
   });
   return app;
 }
@@ -66,7 +69,30 @@ interface Read {
   readonly query: EventQuery;
 }
 
-function streamEvents(ports: ApiPorts, context: Context<ApiEnv>, read: Read): Response {
+interface Seats {
+  /** Takes one of the person's streams; returns how to give it back. Throws ProblemError when all are taken. */
+  take(username: string): () => void;
+}
+
+function createSeats(): Seats {
+  const taken = new Map<string, number>();
+  const change = (username: string, by: number): void => {
+    const count = (taken.get(username) ?? 0) + by;
+    if (count > 0) taken.set(username, count);
+    else taken.delete(username);
+  };
+  return {
+    take: (username) => {
+      if ((taken.get(username) ?? 0) >= STREAMS_PER_PERSON) {
+        throw new ProblemError("too-many", `${username} has ${STREAMS_PER_PERSON} event streams open, which is the most: close one, or read pages of events without Accept: text/event-stream`);
+      }
+      change(username, 1);
+      return () => change(username, -1);
+    },
+  };
+}
+
+function streamEvents(ports: ApiPorts, context: Context<ApiEnv>, read: Read & { leave(): void }): Response {
   const after = resumeAfter(context.req.header("last-event-id"), read.record.uid) ?? read.query.after;
   const stream = openEventStream(context.env.outgoing, { writeTimeoutMs: ports.times.writeTimeoutMs, shutdown: ports.shutdown });
   ports.metrics.streamOpened("person");
@@ -75,6 +101,7 @@ function streamEvents(ports: ApiPorts, context: Context<ApiEnv>, read: Read): Re
     .catch((error: unknown) => ports.logger.error({ err: error, uid: read.record.uid }, "a person's stream failed"))
     .finally(() => {
       clearInterval(recheck);
+      read.leave();
       ports.metrics.streamClosed("person");
       stream.end();
     });

@@ -21,6 +21,7 @@ const KINDS: Readonly<Record<ProblemType, Kind>> = {
   limit: { status: 409, title: "A limit is reached" },
   stopped: { status: 409, title: "The session is stopped" },
   denied: { status: 409, title: "Denied by policy" },
+  "too-many": { status: 429, title: "Too many at once" },
   unavailable: { status: 503, title: "Not available now" },
   internal: { status: 500, title: "Internal error" },
 };

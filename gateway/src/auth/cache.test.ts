@@ -38,3 +38,17 @@ test("the oldest value goes when there are too many", async () => {
   for (const key of ["a", "b", "c", "b", "c", "a"]) await get(key);
   assert.deepEqual(loaded, ["a", "b", "c", "a"]);
 });
+
+test("many minor values displace none of the others", async () => {
+  const loaded: string[] = [];
+  const cache = createExpiringCache<string>(2, () => 0);
+  const get = (key: string, isMinor: boolean): Promise<string> =>
+    cache.get(key, async () => {
+      loaded.push(key);
+      return { value: key, keepMs: 100, isMinor };
+    });
+  await get("worth", false);
+  for (const key of ["a", "b", "c"]) await get(key, true);
+  await get("worth", false);
+  assert.deepEqual(loaded, ["worth", "a", "b", "c"]);
+});

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { ApiAnswer } from "./api-server.ts";
-import { createReviewer } from "./review.ts";
+import { createReviewer, MAX_ASKED } from "./review.ts";
 import type { Reviewer } from "./review.ts";
 
 // What an API server may answer that the shared fake never does; its ordinary answers are tested through the server.
@@ -68,4 +68,21 @@ test("an answer that is no review is reported, refuses nobody for good, and is n
   assert.equal(await reviewer.reviewAccess(reviewed.identity, { verb: "get", namespace: "team", name: "job" }), "unavailable");
   answer = { status: 201, body: { status: { allowed: true } } };
   assert.equal(await reviewer.reviewAccess(reviewed.identity, { verb: "get", namespace: "team", name: "job" }), "allowed");
+});
+
+test("a flood of tokens is not passed on to the API server, and passes", async () => {
+  const { promise: go, resolve } = Promise.withResolvers<void>();
+  let asked = 0;
+  const send = async (): Promise<ApiAnswer> => {
+    asked += 1;
+    await go;
+    return accepted({});
+  };
+  const reviewer = createReviewer({ api: { send }, acceptedMs: 60_000, count: () => undefined, report: () => undefined });
+  const flood = Array.from({ length: MAX_ASKED + 50 }, (_, index) => reviewer.reviewToken(`token-${index}`));
+  assert.deepEqual(await flood.at(-1), { kind: "unavailable" });
+  resolve();
+  const kinds = (await Promise.all(flood)).map(({ kind }) => kind);
+  assert.deepEqual([asked, kinds.filter((kind) => kind === "unavailable").length], [MAX_ASKED, 50]);
+  assert.equal((await reviewer.reviewToken(`token-${MAX_ASKED + 49}`)).kind, "identity");
 });

@@ -7,6 +7,8 @@ import { createExpiringCache } from "./cache.ts";
 
 const REJECTED_MS = 5_000;
 const KEPT_ANSWERS = 10_000;
+/** Questions to the API server at a time; it answers a few hundred in a second, and more would only wait. */
+export const MAX_ASKED = 256;
 
 /** Who a token belongs to, as the API server says. `audiences` are those of ours that the token is good for. */
 export interface Identity {
@@ -58,7 +60,8 @@ const tokenReview = z.object({
 });
 const accessReview = z.object({ status: z.object({ allowed: z.boolean() }) });
 
-export function createReviewer(ports: ReviewerPorts): Reviewer {
+export function createReviewer(unbounded: ReviewerPorts): Reviewer {
+  const ports = { ...unbounded, api: boundQuestions(unbounded.api) };
   const tokens = createExpiringCache<Reviewed>(KEPT_ANSWERS);
   const keptMs = { identity: ports.acceptedMs, allowed: ports.acceptedMs, rejected: REJECTED_MS, denied: REJECTED_MS, unavailable: 0 } as const;
   const accesses = createExpiringCache<"allowed" | "denied" | "unavailable">(KEPT_ANSWERS);
@@ -67,13 +70,29 @@ export function createReviewer(ports: ReviewerPorts): Reviewer {
       tokens.get(keyOf(token), async () => {
         const reviewed = await askToken(ports, token);
         ports.count(reviewed.kind);
-        return { value: reviewed, keepMs: keptMs[reviewed.kind] };
+        return { value: reviewed, keepMs: keptMs[reviewed.kind], isMinor: reviewed.kind !== "identity" };
       }),
     reviewAccess: (identity, { verb, namespace, name }) =>
       accesses.get(keyOf(JSON.stringify([identity, verb, namespace, name])), async () => {
         const value = await askAccess(ports, identity, { verb, namespace, name });
-        return { value, keepMs: keptMs[value] };
+        return { value, keepMs: keptMs[value], isMinor: value !== "allowed" };
       }),
+  };
+}
+
+/** Refuses to ask while too many wait for their answers: a flood of tokens must not pile up here, nor at the API server. */
+function boundQuestions({ send }: ReviewerPorts["api"]): ReviewerPorts["api"] {
+  let asked = 0;
+  return {
+    send: async (...question) => {
+      if (asked >= MAX_ASKED) throw new Error(`${asked} reviews wait for the API server's answer: more are not asked`);
+      asked += 1;
+      try {
+        return await send(...question);
+      } finally {
+        asked -= 1;
+      }
+    },
   };
 }
 
