@@ -55,6 +55,7 @@ function withInstructions(agent: Bundle["agent"], instructions: string): Bundle[
 }
 
 async function readFiles(namespace: string, wanted: NonNullable<BindRecord["filesFrom"]>, textOf: (wanted: Wanted) => Promise<string>): Promise<NonNullable<Bundle["files"]>> {
+  requireSeparate(wanted.map(({ path }) => path));
   const files: { path: string; content: string }[] = [];
   let bytes = 0;
   for (const { path, configMapKeyRef } of wanted) {
@@ -67,6 +68,14 @@ async function readFiles(namespace: string, wanted: NonNullable<BindRecord["file
     files.push({ path, content });
   }
   return files;
+}
+
+/** A file cannot be the folder of another; no sandbox would take such files. */
+function requireSeparate(paths: readonly string[]): void {
+  for (const path of paths) {
+    const inside = paths.find((other) => other.startsWith(`${path}/`));
+    if (inside !== undefined) throw new BoundTextError("invalid", `spec.files has ${path} and ${inside}, but ${path} cannot be both a file and a folder: rename one in a new Session`);
+  }
 }
 
 /** Reads texts of one namespace; a ConfigMap that was read is not read again. */

@@ -150,6 +150,14 @@ test("what is missing is waited for, what is no text or too long is told, and th
   assert.equal((await assignmentOf("u1")).prompt, "a");
 });
 
+test("a file that is to be the folder of another is told before anything is read", async (t) => {
+  const { act, reads } = await open(t);
+  const configMapKeyRef = { name: "files", key: "a" };
+  const bind = bindOf("u1", { filesFrom: [{ path: "a/b", configMapKeyRef }, { path: "a", configMapKeyRef }] });
+  assert.match(await faultOf(act(bind)), /^invalid: spec\.files has a and a\/b, but a cannot be both a file and a folder/);
+  assert.deepEqual(reads, []);
+});
+
 test("the largest texts reach the runner as they are, also where JSON makes them longer", async (t) => {
   const { act, maps, assignmentOf } = await open(t);
   const prompt = "é\n".repeat(BYTES / 3);
