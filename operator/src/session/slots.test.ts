@@ -71,6 +71,9 @@ test("one operator never lets in more than the limit, however late its caches ar
       };
       const refuse = (uid: string, who: number): void => {
         underWay.delete(uid);
+        const world = kind.observe(read, { namespace: "demo", name: uid });
+        assert.ok(world);
+        kind.explain?.(world, { kind: "missing-reference", message: "", retry: false, cause: undefined });
         put(uid, who, told("ConfigMapNotFound"));
       };
       const deeds: Readonly<Record<string, (uid: string, who: number) => unknown>> = {
@@ -90,7 +93,7 @@ test("one operator never lets in more than the limit, however late its caches ar
         assert.ok(running <= limit, `${running} run at the same time, ${limit} may`);
       }
     }),
-    { numRuns: 1_000 },
+    { numRuns: 2_000 },
   );
 });
 

@@ -49,11 +49,14 @@ export function isReleased(status: Session["status"]): boolean {
 export interface Slots {
   /** Takes a slot for `self`, which wants one and lacks nothing else; undefined when it has got one or there is no limit. */
   claim(read: Read, self: Session, environment: Environment): Queued | undefined;
+  /** Its bind was refused for certain: nothing is stored. A bind without an answer may be, and keeps the slot. */
+  release(self: Session): void;
 }
 
 export function createSlots(): Slots {
-  const grants = new Map<string, ReadonlySet<string>>();
+  const grants = new Map<string, Set<string>>();
   return {
+    release: ({ metadata, spec }) => void grants.get(`${metadata.namespace}/${spec.environmentRef.name}`)?.delete(metadata.uid),
     claim: (read, self, environment) => {
       const { namespace, name } = environment.metadata;
       const key = `${namespace}/${name}`;
@@ -61,8 +64,7 @@ export function createSlots(): Slots {
       if (limit === undefined) return void grants.delete(key);
       const { uid } = self.metadata;
       const { holders, contenders } = lineUp(read, { namespace, name });
-      // One that came back with something missing has bound nothing and starts again; any other may be bound although its answer was lost.
-      const isGranted = (contender: Contender): boolean => grants.get(key)?.has(contender.uid) === true && !(contender.uid === uid && contender.isHindered);
+      const isGranted = (contender: Contender): boolean => grants.get(key)?.has(contender.uid) === true;
       const granted = contenders.filter(isGranted);
       const rest = { limit, holders: [...holders, ...granted.map(({ creator }) => creator)], contenders: contenders.filter((contender) => !isGranted(contender)) };
       const isAdmitted = [...granted, ...admitted(rest)].some((contender) => contender.uid === uid);
