@@ -28,7 +28,7 @@ export function createLeadership({ config, connection, metrics, log, onChange }:
     timing: timingOf(config.leaseSeconds * 1000),
     onChange: (isLeading) => {
       metrics.onLeading(isLeading);
-      log.info(isLeading ? "leading: passes begin" : "not leading: no pass begins");
+      log.info(isLeading ? "leading" : "not leading: no pass begins");
       onChange(isLeading);
     },
     onTrouble: (error) => log.warn({ reason: String(error) }, "lease trouble"),

@@ -103,7 +103,7 @@ export function startOperator({ config, connection, token, metrics, log, readPol
   });
   metrics.observeQueues(() => controllers.map(({ controller: { name, depth } }) => [name, depth()] as const));
   const sourcesOf = (isRequired: boolean) => watchers.filter((watcher) => watcher.isRequired === isRequired).map(({ source }) => source);
-  const manager = createManager({ feeds, controllers, after: sourcesOf(true), also: sourcesOf(false) });
+  const manager = createManager({ feeds, controllers, after: sourcesOf(true), also: sourcesOf(false), onStart: () => log.info("passes begin") });
 
   feeds.of(sources.sessions).onChange((session) => {
     if (manager.isStarted()) trace.onSession(session);

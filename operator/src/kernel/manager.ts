@@ -66,6 +66,8 @@ export interface ManagerOptions {
   readonly after: readonly Source<unknown>[];
   /** Their becoming synced may change any decision: it wakes every key. */
   readonly also: readonly Source<unknown>[];
+  /** Called each time passes begin. */
+  onStart?(): void;
 }
 
 export interface Manager {
@@ -80,7 +82,7 @@ export interface Manager {
 }
 
 /** Wires sources to queues. Nothing is decided before the caches are complete, nor before it is allowed to. */
-export function createManager({ feeds, controllers, after, also }: ManagerOptions): Manager {
+export function createManager({ feeds, controllers, after, also, onStart = () => undefined }: ManagerOptions): Manager {
   let isAllowed = false;
   let isStarted = false;
   for (const { controller, wakes } of controllers) {
@@ -99,6 +101,7 @@ export function createManager({ feeds, controllers, after, also }: ManagerOption
     isStarted = true;
     for (const { controller } of controllers) controller.start();
     wakeAll();
+    onStart();
   };
   const onSynced = (): void => {
     if (isStarted) wakeAll();
