@@ -1,5 +1,5 @@
 // `npm test`: every test there is, from types to pods on a real cluster. Starts what it needs, takes down what it started, and ends with the counts alone on
-// a line. Options: `npm test -- PATTERN` runs only the end-to-end files whose path holds PATTERN; `--keep` leaves the cluster up.
+// a line. Options: `npm test -- PATTERN` runs only the files of test/faults and test/e2e whose path holds PATTERN; `--keep` leaves the cluster up.
 import { globSync } from "node:fs";
 import { run } from "node:test";
 import { spec } from "node:test/reporters";
@@ -49,8 +49,8 @@ async function runFast(): Promise<void> {
 
 /** One file after the other: some of them kill the operator under everybody. */
 async function runEndToEnd(): Promise<void> {
-  const files = globSync("test/e2e/**/*.test.ts", { cwd: ROOT }).filter((file) => file.includes(pattern ?? "")).sort();
-  if (files.length === 0) throw new Error(`no file of test/e2e holds ${JSON.stringify(pattern)} in its path`);
+  const files = globSync("test/{faults,e2e}/**/*.test.ts", { cwd: ROOT }).filter((file) => file.includes(pattern ?? "")).sort();
+  if (files.length === 0) throw new Error(`no file of test/e2e or test/faults holds ${JSON.stringify(pattern)} in its path`);
   progress(`end-to-end tests: ${files.length} files`);
   const tests = run({ files: files.map((file) => `${ROOT}/${file}`), concurrency: 1 });
   let counts: Counts = { passed: 0, failed: 1, skipped: 0 };

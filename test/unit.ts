@@ -13,12 +13,12 @@ export interface Counts {
 // A file that something keeps alive fails by name instead of holding up the run.
 const hungAfterMs = 120_000;
 
-/** Test files that need no cluster: all but test/e2e and test/bench. */
+/** Test files of the fast gate: all but those that need a cluster (test/e2e, test/bench) or minutes (test/faults). */
 export function findUnitTests(): readonly string[] {
   const folders = ["crds", "operator", "gateway", "runner-image", "sandbox-image", "test"];
   return globSync(folders.map((folder) => `${folder}/**/*.test.ts`), {
     cwd: ROOT,
-    exclude: (path) => path.includes("node_modules") || /^test\/(e2e|bench)(\/|$)/.test(path),
+    exclude: (path) => path.includes("node_modules") || /^test\/(e2e|bench|faults)(\/|$)/.test(path),
   }).sort();
 }
 

@@ -5,16 +5,16 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type TestContext, test } from "node:test";
-import { fileURLToPath } from "node:url";
 import { buildAdmission } from "@paddock/api/admission/policies";
 import { releaseOf } from "@paddock/api/admission/policy";
 import type { Condition } from "@paddock/api/object";
-import { type FakeApiServer, startFakeApiServer } from "../../test/fakes/apiserver.ts";
-import { type LocalGateway, startLocalGateway } from "../../test/fakes/gateway.ts";
+import { type FakeApiServer, startFakeApiServer } from "../fakes/apiserver.ts";
+import { type LocalGateway, startLocalGateway } from "../fakes/gateway.ts";
+import { ROOT } from "../steps.ts";
 
 // Operators as processes of their own, as they are in a cluster: between a fake API server, which tells them apart by their tokens, and a real gateway.
 
-const MAIN = fileURLToPath(new URL("main.ts", import.meta.url));
+const MAIN = join(ROOT, "operator/src/main.ts");
 const OURS = "/apis/paddock.dev/v1alpha1";
 const LEASES = "/apis/coordination.k8s.io/v1/leases";
 const RELEASE = "paddock-system";
