@@ -34,3 +34,9 @@ test("people's roles write no status but that of approvals", () => {
   const written = USER_ROLES.flatMap(({ rights }) => rights).filter(({ resources, verbs }) => resources.some((name) => name.endsWith("/status")) && verbs.some((verb) => verb !== "get"));
   assert.deepEqual(written.map(({ resources, verbs }) => [resources, verbs]), [[["approvals/status"], ["get", "patch"]]]);
 });
+
+test("who runs sessions may read their logs and send them messages", () => {
+  const user = USER_ROLES.find(({ name }) => name === "paddock-user");
+  const verbs = user?.rights.filter(({ resources }) => resources.includes("sessions/events")).flatMap((right) => right.verbs);
+  assert.deepEqual(verbs, ["get", "create"]);
+});

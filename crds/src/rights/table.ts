@@ -86,12 +86,12 @@ export const USER_ROLES: readonly UserRole[] = [
   {
     name: "paddock-user",
     aggregateTo: "edit",
-    purpose: "Runs sessions, by hand and on schedules, in every Environment of the namespace, and reads their logs.",
+    purpose: "Runs sessions, by hand and on schedules, in every Environment of the namespace, reads their logs and sends them messages.",
     rights: [
       { group: GROUP, resources: ["agents", "environments"], verbs: READ, why: "What there is to run." },
       { group: GROUP, resources: ["environments"], verbs: ["use"], why: "Asked when a Session or Schedule names an Environment. For some Environments only: a Role with resourceNames in place of this one." },
       { group: GROUP, resources: ["sessions", "schedules"], verbs: ALL, why: "Their own work." },
-      { group: GROUP, resources: ["sessions/events"], verbs: ["get"], why: "The log of a session, at the gateway." },
+      { group: GROUP, resources: ["sessions/events"], verbs: ["get", "create"], why: "Read the log of a session, and send it messages, at the gateway." },
       { group: GROUP, resources: ["approvals"], verbs: READ, why: "What a session waits for." },
     ],
   },
