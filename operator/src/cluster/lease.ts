@@ -72,7 +72,6 @@ interface LeaseContext {
 /** The Lease as it is written; a released one has no holder. Times are for people who look at it, no decision reads them. Pure. */
 export function buildLease({ holder, durationMs }: LeaseClaim, { over, namespace, now }: LeaseContext): unknown {
   const time = now.toISOString().replace("Z", "000Z");
-  const isNew = over?.holder !== holder;
   return {
     apiVersion: "coordination.k8s.io/v1",
     kind: "Lease",
@@ -80,11 +79,17 @@ export function buildLease({ holder, durationMs }: LeaseClaim, { over, namespace
     spec: {
       ...(holder === "" ? {} : { holderIdentity: holder }),
       leaseDurationSeconds: Math.max(1, Math.ceil(durationMs / 1000)),
-      acquireTime: isNew ? time : (over.acquireTime ?? time),
       renewTime: time,
-      leaseTransitions: (over?.transitions ?? 0) + (isNew && holder !== "" && over !== undefined ? 1 : 0),
+      ...tenureOf(holder, over, time),
     },
   };
+}
+
+/** Since when the holder has it, and how often it has changed hands. */
+function tenureOf(holder: string, over: LeaseRecord | undefined, time: string): { readonly acquireTime: string; readonly leaseTransitions: number } {
+  if (over === undefined) return { acquireTime: time, leaseTransitions: 0 };
+  if (over.holder === holder) return { acquireTime: over.acquireTime ?? time, leaseTransitions: over.transitions };
+  return { acquireTime: time, leaseTransitions: over.transitions + (holder === "" ? 0 : 1) };
 }
 
 function recordOf({ metadata, spec = {} }: Lease): LeaseRecord {

@@ -247,7 +247,7 @@ test("never two at a time, whatever the API server and the clocks do", async (t)
       const store = new Lease();
       const all = names.map((name) => candidate(at, { store, name }));
       for (const { ms, fail, jump } of moves) {
-        store.fail = fail as Lease["fail"];
+        store.fail = fail;
         at.jump(jump);
         for (let left = ms; left > 0; left -= 250) {
           await at.turn(250);
