@@ -18,7 +18,7 @@ let rules: readonly Rule[];
 /** What `kubectl auth can-i --list` asks. */
 async function rulesOf(namespace: string): Promise<readonly Rule[]> {
   const review = { apiVersion: "authorization.k8s.io/v1", kind: "SelfSubjectRulesReview", spec: { namespace } };
-  const answer = JSON.parse(await (await openOperator()).must(["create", "-o", "json", "-f", "-"], review)) as { status: { incomplete: boolean; resourceRules: Rule[] } };
+  const answer = JSON.parse(await (await openOperator()).must(["create", "--validate=false", "-o", "json", "-f", "-"], review)) as { status: { incomplete: boolean; resourceRules: Rule[] } };
   assert.equal(answer.status.incomplete, false, "the authorizer can list rights");
   return answer.status.resourceRules.map(({ verbs, apiGroups, resources }) => ({ verbs, apiGroups, resources }));
 }
@@ -45,5 +45,5 @@ test("kubectl auth can-i --list as the operator: no Secrets, wildcard, exec, imp
     assert.deepEqual(resources.filter((resource) => /^(secrets|nodes|pods\/(exec|attach|portforward|proxy|ephemeralcontainers)|serviceaccounts\/token|.*webhookconfigurations|(cluster)?role(binding)?s)$/.test(resource)), [], words);
   }
   const { stdout } = await kubectl(["auth", "can-i", "--list", "--as=system:serviceaccount:paddock-system:paddock-operator"]);
-  assert.doesNotMatch(stdout, /secrets|pods\/exec|\[\*\]\s*$|\*\.\*|impersonate|escalate|bind/m);
+  assert.doesNotMatch(stdout, /\bsecrets\b|pods\/exec|\[\*\]\s*$|\*\.\*|\b(impersonate|escalate|bind)\b/m);
 });

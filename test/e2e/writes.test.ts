@@ -20,7 +20,7 @@ before(async () => {
   });
 });
 
-test("a short session costs the API server at most six writes of the operator", async (t) => {
+test("a short session costs the API server at most four writes of the operator", async (t) => {
   const [before, auditedBefore] = [await countWrites(), countAudited()];
   await apply(namespace, buildSession("counted", "hello"));
   await finished(namespace, "counted");
@@ -29,7 +29,7 @@ test("a short session costs the API server at most six writes of the operator", 
   t.diagnostic(`operator writes for one session: ${spent}`);
   if (auditedBefore !== undefined) assert.equal((countAudited() ?? 0) - auditedBefore, spent, "the API server has counted the same");
   assert.ok(spent >= 3, `the count sees writes at all: ${spent}`);
-  assert.ok(spent <= 6, `${spent} writes`);
+  assert.ok(spent <= 4, `${spent} writes`);
 });
 
 test("with nothing to do the operator writes nothing", async () => {
