@@ -5,6 +5,8 @@ import { type Ticks, parseTicks, ticksBetween } from "./cron.ts";
 
 const MINUTE = 60_000;
 const HOUR = 60 * MINUTE;
+// In minutes.
+const DAY = 24 * 60;
 
 function ticksOf(expression: string, timeZone: string): Ticks {
   const reading = parseTicks(expression, timeZone);
@@ -21,26 +23,27 @@ function instants(ticks: Ticks, after: number, until: number): number[] {
 const texts = (ticks: readonly number[]): string[] => ticks.map((tick) => new Date(tick).toISOString().slice(0, 16));
 
 // ---------------------------------------------------------------------------------------------------------------------------------------
-// The oracle: every minute of two years as the zone's clock shows it, by Intl alone, and fields matched by the simplest means.
+// The oracle: every minute of two years as the zone's clock shows it, by Intl alone, and fields matched by the simplest means. In here times are minutes
+// since the epoch, and a clock face is the minute at which a clock in UTC shows it.
 
 interface Clock {
   readonly from: number;
-  /** What the clock shows at each minute from `from` on, as the epoch milliseconds that face has in UTC. */
-  readonly walls: Float64Array;
+  /** The face at each minute from `from` on. */
+  readonly faces: Int32Array;
 }
 
 /** Intl is asked at each hour, and at each minute of an hour in which the clock was changed. */
 function clockOf(timeZone: string, from: number, until: number): Clock {
-  const format = new Intl.DateTimeFormat("sv-SE", { timeZone, dateStyle: "short", timeStyle: "medium" });
-  const wallAt = (at: number): number => Date.parse(`${format.format(at).replace(" ", "T")}Z`);
-  const walls = new Float64Array((until - from) / MINUTE);
-  let first = wallAt(from);
-  for (let hour = from; hour < until; hour += HOUR) {
-    const next = wallAt(hour + HOUR);
-    for (let at = hour; at < hour + HOUR; at += MINUTE) walls[(at - from) / MINUTE] = next - first === HOUR ? first + at - hour : wallAt(at);
+  const format = new Intl.DateTimeFormat("sv-SE", { timeZone, dateStyle: "short", timeStyle: "short" });
+  const faceAt = (at: number): number => Date.parse(`${format.format(at * MINUTE).replace(" ", "T")}Z`) / MINUTE;
+  const faces = new Int32Array(until - from);
+  let first = faceAt(from);
+  for (let hour = from; hour < until; hour += 60) {
+    const next = faceAt(hour + 60);
+    for (let at = hour; at < hour + 60; at += 1) faces[at - from] = next - first === 60 ? first + at - hour : faceAt(at);
     first = next;
   }
-  return { from, walls };
+  return { from, faces };
 }
 
 function isIn(field: string, value: number): boolean {
@@ -53,46 +56,42 @@ function isIn(field: string, value: number): boolean {
   });
 }
 
-/** Whether a clock face belongs to the expression; each day of the calendar and each minute of a day is looked at once. */
-function matcher(expression: string): (wall: number) => boolean {
-  const [minute = "", hour = "", day = "", month = "", weekday = ""] = expression.split(" ");
-  const times = Array.from({ length: 1440 }, (_, index) => isIn(minute, index % 60) && isIn(hour, Math.floor(index / 60)));
-  const days = new Map<number, boolean>();
-  const isToday = (midnight: number): boolean => {
-    const face = new Date(midnight);
-    const [isDay, isWeekday] = [isIn(day, face.getUTCDate()), isIn(weekday, face.getUTCDay())];
-    return isIn(month, face.getUTCMonth() + 1) && (day === "*" || weekday === "*" ? isDay && isWeekday : isDay || isWeekday);
-  };
-  return (wall) => {
-    const midnight = wall - (wall % (24 * HOUR));
-    if (times[(wall - midnight) / MINUTE] !== true) return false;
-    const isDue = days.get(midnight) ?? isToday(midnight);
-    days.set(midnight, isDue);
-    return isDue;
-  };
+/** Which faces belong to the expression: 1 for each that does, from midnight of the day that holds `from` on. */
+function facesOf(expression: string, from: number, days: number): { readonly first: number; readonly due: Uint8Array } {
+  const [minute = "", hour = ""] = expression.split(" ");
+  const times = Uint8Array.from({ length: DAY }, (_, index) => Number(isIn(minute, index % 60) && isIn(hour, Math.floor(index / 60))));
+  const first = from - (from % DAY);
+  const due = new Uint8Array(days * DAY);
+  for (let at = 0; at < due.length; at += DAY) if (isDay(expression, new Date((first + at) * MINUTE))) due.set(times, at);
+  return { first, due };
 }
 
-/** What the rules of resources.md say, from all minutes of the clock. */
-function expected(expression: string, { from, walls }: Clock): number[] {
-  const isDue = matcher(expression);
+function isDay(expression: string, face: Date): boolean {
+  const [, , day = "", month = "", weekday = ""] = expression.split(" ");
+  const [ofMonth, ofWeek] = [isIn(day, face.getUTCDate()), isIn(weekday, face.getUTCDay())];
+  return isIn(month, face.getUTCMonth() + 1) && (day === "*" || weekday === "*" ? ofMonth && ofWeek : ofMonth || ofWeek);
+}
+
+/** What the rules of resources.md say, from all minutes of the clock: epoch milliseconds. */
+function expected(expression: string, { from, faces }: Clock): number[] {
+  const { first, due } = facesOf(expression, from - DAY, faces.length / DAY + 3);
   const isWildcard = expression.split(" ")[1]?.startsWith("*") === true;
   const found: number[] = [];
-  let newest = (walls[0] ?? 0) - MINUTE;
-  walls.forEach((wall, index) => {
+  let newest = (faces[0] ?? 0) - 1;
+  faces.forEach((face, index) => {
     // Fixed: every time of day up to what is shown now that has not been yet: one, unless an hour was skipped; none in a repeated hour.
-    let fires = isWildcard && isDue(wall);
-    for (let face = newest + MINUTE; !isWildcard && face <= wall; face += MINUTE) fires ||= isDue(face);
-    if (fires) found.push(from + index * MINUTE);
-    newest = Math.max(newest, wall);
+    const shown = isWildcard ? due.subarray(face - first, face - first + 1) : due.subarray(newest + 1 - first, Math.max(newest, face) + 1 - first);
+    if (shown.includes(1)) found.push((from + index) * MINUTE);
+    newest = Math.max(newest, face);
   });
   return found;
 }
 
-/** Minutes at which the distance to UTC changes. */
-function changesOf({ from, walls }: Clock): number[] {
+/** Epoch milliseconds at which the distance to UTC changes. */
+function changesOf({ from, faces }: Clock): number[] {
   const changes: number[] = [];
-  walls.forEach((wall, index) => {
-    if (index > 0 && wall - (walls[index - 1] ?? 0) !== MINUTE) changes.push(from + index * MINUTE);
+  faces.forEach((face, index) => {
+    if (index > 0 && face - (faces[index - 1] ?? 0) !== 1) changes.push((from + index) * MINUTE);
   });
   return changes;
 }
@@ -122,23 +121,23 @@ const EXPRESSIONS = ["30 2 * * *", "0 0 * * *", "*/20 1-3 * * 0,5", "15 1,2 1,15
 
 describe("ticks in every zone", () => {
   for (const [zone, year, why] of ZONES) {
-    const clock = clockOf(zone, Date.UTC(year, 0, 1), Date.UTC(year + 2, 0, 1));
-    const end = clock.from + clock.walls.length * MINUTE;
+    const [from, until] = [Date.UTC(year, 0, 1), Date.UTC(year + 2, 0, 1)];
+    const clock = clockOf(zone, from / MINUTE, until / MINUTE);
 
     it(`${zone} from ${year} (${why}) are those of the clock, minute by minute`, () => {
-      assert.ok(clock.walls.length > 1_000_000);
+      assert.ok(clock.faces.length > 1_000_000);
       // Before the first day the oracle does not know what the clock has shown already.
-      const start = clock.from + 24 * HOUR;
+      const start = from + 24 * HOUR;
       for (const expression of EXPRESSIONS) {
         const wanted = expected(expression, clock).filter((tick) => tick > start);
         assert.ok(wanted.length > 0, expression);
-        assert.deepEqual(texts(instants(ticksOf(expression, zone), start, end - 1)), texts(wanted), expression);
+        assert.deepEqual(texts(instants(ticksOf(expression, zone), start, until - 1)), texts(wanted), expression);
       }
     });
 
     it(`${zone} from ${year}: every seventh minute of the hours around a change`, () => {
       const wanted = expected("*/7 * * * *", clock);
-      for (const change of [...changesOf(clock), clock.from + 1000 * HOUR]) {
+      for (const change of [...changesOf(clock), from + 1000 * HOUR]) {
         const [first, last] = [change - 3 * HOUR, change + 3 * HOUR];
         const near = wanted.filter((tick) => tick > first && tick <= last);
         assert.deepEqual(texts(instants(ticksOf("*/7 * * * *", zone), first, last)), texts(near));

@@ -36,7 +36,8 @@ function read(expression: string, timeZone: string): Reading {
   if (zone === undefined) return { problem: unknownZone(timeZone) };
   const fields = expression.trim().toUpperCase().split(/\s+/);
   try {
-    const cron = new Cron(fields.map(spellOut).join(" "), { mode: "5-part", timezone: "UTC", paused: true });
+    // An offset, because a zone, even UTC, is asked of Intl at each step.
+    const cron = new Cron(fields.map(spellOut).join(" "), { mode: "5-part", utcOffset: 0, paused: true });
     const nextWall = (wall: number): number | undefined => cron.nextRun(new Date(wall))?.getTime();
     return { ticks: remembering(isWildcard(fields[1] ?? "") ? realTimeTicks(zone, nextWall) : fixedTicks(zone, nextWall)) };
   } catch (error) {

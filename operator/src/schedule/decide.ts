@@ -80,7 +80,8 @@ function decideTrigger(time: Time, value: string): Plan<ScheduleStatus> {
   // An edit that came with the trigger begins a new timetable, and status is about to say that it was seen.
   const { missed, next, ran } = self.spec.suspend === true ? { missed: 0, next: undefined, ran: undefined } : afterTrigger(time);
   const fields = movedOn(before, { missed, next, ran });
-  return act({ world, runs, firing, done: { ...served(fields, { world, runs, firing, now }), observedTrigger: shorten(value, 256) }, waiting: fields, requeueAfterMs: 0 });
+  // Once it is served, status tells the trigger, and that write brings the pass that looks at the time. A refused one must rest like any other.
+  return act({ world, runs, firing, done: { ...served(fields, { world, runs, firing, now }), observedTrigger: shorten(value, 256) }, waiting: fields, requeueAfterMs: MAX_REST_MS });
 }
 
 // A time that is due stays announced: the pass after this one serves it.

@@ -43,6 +43,8 @@ interface House {
   refuses: Fault["kind"] | undefined;
   /** How the log shows conversations. */
   activity: "Active" | "Waiting";
+  /** When the newest pass wants to be made again. */
+  againMs: number | undefined;
   edit(change: Partial<ScheduleSpec>): void;
   trigger(value: string): void;
   finish(name: string, succeeded: boolean): void;
@@ -126,6 +128,7 @@ function open(initial: ScheduleSpec): House {
     dieAfter: undefined,
     refuses: undefined,
     activity: "Waiting",
+    againMs: undefined,
     edit: (change) => {
       house.self = { ...house.self, metadata: { ...bump(house.self.metadata), generation: (house.self.metadata.generation ?? 0) + 1 }, spec: { ...house.self.spec, ...change } };
     },
@@ -141,7 +144,7 @@ function open(initial: ScheduleSpec): House {
     },
     pass: async () => {
       try {
-        await reconcile(scheduleKind(), KEY, ports);
+        house.againMs = (await reconcile(scheduleKind(), KEY, ports)).requeueAfterMs;
       } catch (error) {
         if (!(error instanceof Crash)) throw error;
         house.dieAfter = undefined;
@@ -297,6 +300,20 @@ describe("a Schedule", () => {
     house.finish(names(house)[0] ?? "", true);
     await go(house, "2026-11-21T11:11:00Z");
     assert.equal(house.runs.length, 2);
+  });
+
+  it("a trigger that is refused is not tried again without a rest", async () => {
+    for (const refusal of ["access-denied", "invalid", "namespace-terminating", "unavailable"] as const) {
+      const house = open(spec());
+      await house.settle();
+      house.trigger("a");
+      house.refuses = refusal;
+      await house.settle();
+      assert.ok((house.againMs ?? 0) >= 1_000, `${refusal}: again after ${house.againMs} ms`);
+      house.refuses = undefined;
+      await house.settle();
+      assert.equal(house.runs.length, 1);
+    }
   });
 
   it("tells an unknown zone, a day that never comes and a session of others, and recovers", async () => {
