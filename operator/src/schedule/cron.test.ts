@@ -78,12 +78,14 @@ function expected(expression: string, { from, faces }: Clock): number[] {
   const isWildcard = expression.split(" ")[1]?.startsWith("*") === true;
   const found: number[] = [];
   let newest = (faces[0] ?? 0) - 1;
-  faces.forEach((face, index) => {
+  for (let index = 0; index < faces.length; index += 1) {
+    const face = faces[index] ?? 0;
     // Fixed: every time of day up to what is shown now that has not been yet: one, unless an hour was skipped; none in a repeated hour.
-    const shown = isWildcard ? due.subarray(face - first, face - first + 1) : due.subarray(newest + 1 - first, Math.max(newest, face) + 1 - first);
-    if (shown.includes(1)) found.push((from + index) * MINUTE);
+    let fires = false;
+    for (let shown = isWildcard ? face : newest + 1; shown <= face; shown += 1) fires ||= due[shown - first] === 1;
+    if (fires) found.push((from + index) * MINUTE);
     newest = Math.max(newest, face);
-  });
+  }
   return found;
 }
 
