@@ -11,9 +11,14 @@ export function claimReady(reason: "Available" | "Suspended", message: string): 
   return [{ type: "Ready", status: "True", reason, message }];
 }
 
+/** At most `max` UTF-16 units of a text, never half of a character: the API server would store another one in its place, and status would differ for ever. Pure. */
+export function startOf(text: string, max: number): string {
+  return text.slice(0, max).replace(/[\uD800-\uDBFF]$/, "");
+}
+
 /** Something only people can cure. Stalled tells the same to tools that wait for an object to settle. */
 export function claimStalled(reason: "InvalidSchedule" | "NeverFires" | "Forbidden" | "NameConflict" | "Invalid", message: string): readonly ScheduleClaim[] {
-  const cut = message.slice(0, 2048);
+  const cut = startOf(message, 2048);
   return [
     { type: "Ready", status: "False", reason, message: cut },
     { type: "Stalled", status: "True", reason, message: cut },

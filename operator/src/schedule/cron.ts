@@ -104,9 +104,11 @@ function remembering(next: Ticks["next"]): Ticks {
   const answers = new Map<number, number | undefined>();
   return {
     next: (after) => {
-      if (answers.has(after)) return answers.get(after);
-      const answer = next(after);
-      remember(answers, after, answer, 64);
+      // All ticks are whole minutes: every instant of a minute has the same answer.
+      const minute = Math.floor(after / MINUTE) * MINUTE;
+      if (answers.has(minute)) return answers.get(minute);
+      const answer = next(minute);
+      remember(answers, minute, answer, 64);
       return answer;
     },
   };

@@ -3,7 +3,7 @@ import type { Schedule, ScheduleStatus } from "@paddock/api/schedule";
 import type { Session } from "@paddock/api/session";
 import type { Action } from "../kernel/kind.ts";
 import type { ScheduleClaim } from "./claim.ts";
-import { conditionOf } from "./claim.ts";
+import { conditionOf, startOf } from "./claim.ts";
 import type { ScheduleWorld } from "./observe.ts";
 
 const SUCCESSFUL = 3;
@@ -81,7 +81,7 @@ function claimRun(session: Session): ScheduleClaim {
   const { name, namespace } = session.metadata;
   if (isSuccess(session)) return { type: "LastRunSucceeded", status: "True", reason: "Succeeded", message: `Session ${name} completed.` };
   const { reason = "", message = "" } = session.status?.conditions?.find(({ type }) => type === "Succeeded") ?? {};
-  return { type: "LastRunSucceeded", status: "False", reason: "Failed", message: `Session ${name} ended as ${reason}: ${message.slice(0, 512)} See kubectl describe session ${name} -n ${namespace}` };
+  return { type: "LastRunSucceeded", status: "False", reason: "Failed", message: `Session ${name} ended as ${reason}: ${startOf(message, 512)} See kubectl describe session ${name} -n ${namespace}` };
 }
 
 function toldRun(status: ScheduleStatus | undefined): ScheduleClaim | undefined {

@@ -99,7 +99,9 @@ function open(initial: ScheduleSpec): House {
   };
   const status = async (self: { readonly metadata: { readonly resourceVersion: string } }, next: ScheduleStatus): Promise<void> => {
     if (self.metadata.resourceVersion !== house.self.metadata.resourceVersion) throw Object.assign(new Error("modified"), { kind: "conflict" });
-    house.self = { ...house.self, metadata: bump(house.self.metadata), status: next };
+    // As the API server's JSON reader does it: half a character becomes U+FFFD.
+    const stored = JSON.parse(JSON.stringify(next), (_, value: unknown) => (typeof value === "string" ? value.toWellFormed() : value)) as ScheduleStatus;
+    house.self = { ...house.self, metadata: bump(house.self.metadata), status: stored };
     accepted("status");
   };
   const read: Read = {
@@ -239,6 +241,42 @@ describe("a Schedule", () => {
     await house.settle();
     await go(house, "2027-11-21T11:00:01Z");
     assert.deepEqual([house.runs, house.self.status?.missed], [["202711211100"], 100]);
+  });
+
+  it("does not rest for a year when the clock was a year ahead for a moment", async () => {
+    const house = open(spec());
+    await house.settle();
+    await go(house, "2027-11-21T10:30:00Z");
+    await go(house, "2026-11-21T10:40:00Z");
+    await go(house, "2026-11-21T11:00:00Z");
+    assert.deepEqual(house.runs, ["202611211100"]);
+    assert.equal(house.self.status?.nextScheduleTime, "2026-11-21T12:00:00Z");
+  });
+
+  it("does not fire again when the clock goes back after a run", async () => {
+    const house = open(spec({ successfulSessionsHistoryLimit: 0 }));
+    await house.settle();
+    await go(house, "2026-11-21T11:00:01Z");
+    house.finish(names(house)[0] ?? "", true);
+    await go(house, "2026-11-21T11:00:40Z");
+    assert.deepEqual(names(house), []);
+    await go(house, "2026-11-21T10:59:00Z");
+    await go(house, "2026-11-21T11:00:02Z");
+    assert.deepEqual(house.runs, ["202611211100"]);
+  });
+
+  it("is silent about a failed run whose message is cut, and keeps no more runs than it may", async () => {
+    const house = open(spec({ failedSessionsHistoryLimit: 0 }));
+    await house.settle();
+    await go(house, "2026-11-21T11:00:00Z");
+    const [name = ""] = names(house);
+    house.finish(name, false);
+    const failed = house.sessions.get(name);
+    const conditions = failed?.status?.conditions?.map((condition) => ({ ...condition, message: `${"x".repeat(511)}\u{1F600} and more` })) ?? [];
+    if (failed !== undefined) house.sessions.set(name, { ...failed, status: { ...failed.status, conditions } });
+    await go(house, "2026-11-21T11:05:00Z");
+    assert.deepEqual(names(house), []);
+    assert.ok(messageOf(house, "LastRunSucceeded").isWellFormed());
   });
 
   it("never fires for the past after an edit or a suspension", async () => {
@@ -468,7 +506,7 @@ describe("never twice, never lost", () => {
         for (const each of steps) {
           const before = house.runs.length;
           take(house, each);
-          if (each.kind === "edit") anchor = house.now;
+          if (each.kind === "edit" || house.now < anchor) anchor = house.now;
           await house.settle();
           for (const tick of ticksOf(house.runs.slice(before))) assert.ok(tick > anchor - MINUTE && tick <= house.now, `${new Date(tick).toISOString()} at ${new Date(house.now).toISOString()}`);
         }

@@ -6,6 +6,11 @@ const DEADLINE_SECONDS = 300;
 /** Of each absence so many times are counted as missed; a year of minutes is not gone through to tell an exact number. */
 export const MISSED_BOUND = 100;
 
+/** By so much a clock that is being corrected may go back without a new announcement. */
+const JITTER = 5_000;
+/** A run further ahead than this was told by a clock that was wrong. */
+const TRUSTED_AHEAD = 3_600_000;
+
 /** What is due, and what comes then. Instants are epoch milliseconds. */
 export interface Timetable {
   /** The newest time that has come and may still be served. */
@@ -26,9 +31,20 @@ export interface Timetable {
 export function readTimetable(self: Schedule, ticks: Ticks, { now, hasRun }: { readonly now: number; hasRun(tick: number): boolean }): Timetable {
   const announced = announcedAt(self);
   if (isEdited(self)) return { ...settle(announced, { now, hasRun }), next: ticks.next(now) };
-  const first = announced ?? ticks.next(isUnseen(self) ? Date.parse(self.metadata.creationTimestamp) : now);
+  const first = announced === undefined ? ticks.next(isUnseen(self) ? Date.parse(self.metadata.creationTimestamp) : now) : soonestOf(self, ticks, { announced, now });
   if (first === undefined || first > now) return { missed: 0, next: first };
   return readPassed(self, ticks, { first, now, hasRun });
+}
+
+/**
+ * The announced time, or a sooner one: a time that lies between shows that the clock was ahead when this one was announced, or that the zone's rules have
+ * changed since. What the newest run was for does not come again, unless that is so far ahead that the same clock has told it.
+ */
+function soonestOf({ status }: Schedule, ticks: Ticks, { announced, now }: { readonly announced: number; readonly now: number }): number {
+  if (announced <= now) return announced;
+  const last = Date.parse(status?.lastScheduleTime ?? "");
+  const sooner = ticks.next(last < now + TRUSTED_AHEAD ? Math.max(last, now + JITTER) : now + JITTER);
+  return sooner === undefined ? announced : Math.min(sooner, announced);
 }
 
 /** At least one time, `first`, has come. */
