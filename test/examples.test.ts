@@ -21,6 +21,7 @@ interface Manifest {
   readonly kind: string;
   readonly metadata: { readonly name: string; readonly namespace?: string };
   readonly spec: unknown;
+  readonly data?: Readonly<Record<string, string>>;
 }
 
 function manifestsOf(folder: string): readonly Manifest[] {
@@ -58,6 +59,21 @@ for (const folder of folders) {
     }
   });
 }
+
+test("every prompt is one that the scripted model of its Environment answers", () => {
+  const asked = all.flatMap(({ kind, spec }) => {
+    if (kind === "Schedule") return [(spec as ScheduleSpec).sessionTemplate.spec];
+    return kind === "Session" ? [spec as SessionSpec] : [];
+  });
+  const scripted = asked.flatMap(({ environmentRef, prompt }) => {
+    const { models: [model] } = specOf<EnvironmentSpec>(all, "Environment", environmentRef.name);
+    const server = new URL(model?.baseURL ?? "").hostname;
+    const script = all.find(({ kind, metadata }) => kind === "ConfigMap" && metadata.name === server)?.data?.["script.json"];
+    return script === undefined ? [] : [{ prompt, script: JSON.parse(script) as { prompt: string } }];
+  });
+  assert.equal(scripted.length, folders.length - 1, "all but 03-real-model");
+  for (const { prompt, script } of scripted) assert.ok(prompt?.includes(script.prompt), `${prompt} holds no "${script.prompt}"`);
+});
 
 test("the examples may be applied together, to any namespace", () => {
   const names = all.map(({ kind, metadata }) => `${kind} ${metadata.name}`);
