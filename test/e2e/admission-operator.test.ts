@@ -6,7 +6,7 @@ import { API_VERSION } from "@paddock/api/group";
 import { ANNOTATIONS } from "@paddock/api/names";
 import { parse } from "yaml";
 import { type Identity, admissionActive, grant, openOperator, openUser } from "./identities.ts";
-import { get, kubectl } from "./kubectl.ts";
+import { get, kubectl, must } from "./kubectl.ts";
 import { apply, buildEnvironment, buildSession } from "./lab.ts";
 import { openNamespace } from "./namespace.ts";
 
@@ -111,11 +111,41 @@ test("a Session of the operator's belongs to a Schedule and carries the name of 
   assert.match(await operator.refusal(DRY_RUN, session({ ownerReferences: [owner] })), /must carry the annotation paddock\.dev\/created-by/);
 });
 
-test("service accounts and network policies only under names of Paddock's", async () => {
-  const policy = (name: string) => ({ apiVersion: "networking.k8s.io/v1", kind: "NetworkPolicy", metadata: { name, namespace }, spec: { podSelector: {} } });
-  await operator.must(DRY_RUN, policy("paddock-mine"));
-  assert.match(await operator.refusal(DRY_RUN, policy("open")), /network policies whose names start with paddock-/);
-  assert.match(await operator.refusal(DRY_RUN, { apiVersion: "v1", kind: "ServiceAccount", metadata: { name: "admin", namespace } }), /the operator makes the service account paddock-pod/);
+test("network policies of the operator's select its own pods only: policies add up, and one for others could open them", async () => {
+  const policy = (name: string, podSelector: object) => ({ apiVersion: "networking.k8s.io/v1", kind: "NetworkPolicy", metadata: { name, namespace }, spec: { podSelector } });
+  const ours = { matchLabels: { "app.kubernetes.io/managed-by": "paddock" } };
+  await operator.must(DRY_RUN, policy("paddock-mine", ours));
+  assert.match(await operator.refusal(DRY_RUN, policy("open", ours)), /network policies whose names start with paddock-/);
+  for (const selector of [{}, { matchLabels: { app: "shop" } }, { matchExpressions: [{ key: "app.kubernetes.io/managed-by", operator: "NotIn", values: ["paddock"] }] }]) {
+    assert.match(await operator.refusal(DRY_RUN, policy("paddock-mine", selector)), /must select pods by the label app\.kubernetes\.io\/managed-by: paddock/);
+  }
+});
+
+test("the operator gives the account of its pods nothing, and leaves what others gave it", async () => {
+  const account = (name: string, metadata: object = {}, more: object = {}) => ({ apiVersion: "v1", kind: "ServiceAccount", metadata: { name, namespace, ...metadata }, ...more });
+  assert.match(await operator.refusal(DRY_RUN, account("admin")), /the operator makes the service account paddock-pod/);
+  await grant(namespace, operator, [{ apiGroups: [""], resources: ["serviceaccounts"], verbs: ["get", "patch"] }]);
+  const applied = ["apply", "--server-side", "--force-conflicts", "--field-manager=paddock-operator", "-f", "-"];
+  for (const gift of [account("paddock-pod", { annotations: { "eks.amazonaws.com/role-arn": "x" } }), account("paddock-pod", {}, { imagePullSecrets: [{ name: "registry" }] })]) {
+    assert.match(await operator.refusal(applied, gift), /gives the service account paddock-pod neither annotations, by which some clouds give rights, nor Secrets/);
+  }
+  await must(["annotate", "serviceaccount", "paddock-pod", "-n", namespace, "example.com/owner=platform"]);
+  await operator.must(applied, account("paddock-pod", { labels: { "app.kubernetes.io/managed-by": "paddock" } }));
+  assert.match(await must(["get", "serviceaccount", "paddock-pod", "-n", namespace, "-o", "yaml"]), /example\.com\/owner: platform/);
+});
+
+test("the operator deletes only pods of its own", async () => {
+  await apply(namespace, { apiVersion: "v1", kind: "Pod", metadata: { name: "shop", labels: { app: "shop" } }, spec: { nodeSelector: { none: "such" }, containers: [{ name: "main", image: "none" }] } });
+  assert.match(await operator.refusal(["delete", "pod", "shop", "-n", namespace, "--dry-run=server"]), /the operator deletes only pods that carry the labels of a runner or sandbox/);
+});
+
+test("nobody but a node gets a token of the pods' account: it would speak to the gateway as a runner", async () => {
+  const person = await openUser("minter");
+  await grant(namespace, person, [{ apiGroups: [""], resources: ["serviceaccounts/token"], verbs: ["create"] }]);
+  for (const args of [[], ["--audience", "paddock-gateway"]]) {
+    assert.match(await person.refusal(["create", "token", "paddock-pod", "-n", namespace, ...args]), /tokens of the service account paddock-pod are runners' own proof to paddock-gateway and are given to nodes only/);
+  }
+  await person.must(["create", "token", "default", "-n", namespace]);
 });
 
 test("no Secret, no command in a pod, no role, nobody else's name", async () => {

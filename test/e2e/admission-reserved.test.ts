@@ -95,6 +95,23 @@ test("whoever changes a Session later, by replacing it too, its creator stays", 
   assert.deepEqual([stamp[ANNOTATIONS.createdBy], stamp[ANNOTATIONS.createdByGroups]], [owner.name, "team-blue,system:authenticated"]);
 });
 
+test("a Session that takes a run's place in a Schedule is refused: only the operator makes a Schedule's sessions", async () => {
+  await owner.must(CREATE, schedule("audit"));
+  const uid = (await get<{ metadata: { uid: string } }>("schedule", "audit", namespace))?.metadata.uid;
+  const ownerReferences = [{ apiVersion: API_VERSION, kind: "Schedule", name: "audit", uid, controller: true }];
+  const refused = /metadata\.ownerReferences names Schedule audit, whose sessions only the operator of Paddock makes: leave the reference out/;
+  assert.match(await other.refusal(DRY_RUN, session("audit-run", { ownerReferences })), refused);
+  await other.must(CREATE, session("adopted"));
+  assert.match(await other.refusal(["patch", "session", "adopted", "-n", namespace, "--type=merge", "-p", JSON.stringify({ metadata: { ownerReferences } })]), refused);
+});
+
+test("owners of other groups are people's own, and an owner may be taken away", async () => {
+  await apply(namespace, { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "pipeline" } });
+  const uid = (await get<{ metadata: { uid: string } }>("configmap", "pipeline", namespace))?.metadata.uid;
+  await other.must(CREATE, session("piped", { ownerReferences: [{ apiVersion: "v1", kind: "ConfigMap", name: "pipeline", uid }] }));
+  await other.must(["patch", "session", "piped", "-n", namespace, "--type=json", "-p", JSON.stringify([{ op: "remove", path: "/metadata/ownerReferences" }])]);
+});
+
 test("a Schedule says who last changed its spec", async () => {
   const createdBy = async () => (await annotationsOf("schedule", "nightly"))[ANNOTATIONS.createdBy];
   await owner.must(CREATE, schedule("nightly"));

@@ -147,7 +147,7 @@ const scheduleCases: readonly Case[] = [
   { fault: "a nickname", bad: buildSchedule("c", { schedule: "@daily" }), says: ["spec.schedule", '"@daily"', "write the five fields of cron"] },
   { fault: "a zone with spaces", bad: buildSchedule("c", { timeZone: "New York" }), says: ["spec.timeZone", '"New York"', "such as Europe/Berlin"] },
   { fault: "a policy that does not exist", bad: buildSchedule("c", { concurrencyPolicy: "Skip" }), says: ["spec.concurrencyPolicy", '"Skip"', '"Allow", "Forbid", "Replace"'] },
-  { fault: "a template without prompt", bad: buildSchedule("c", { sessionTemplate: { spec: { agentRef: { name: "a" }, environmentRef: { name: "e" } } } }), says: ["spec.sessionTemplate.spec.prompt", "Required value"] },
+  { fault: "a template without prompt", bad: buildSchedule("c", { sessionTemplate: { spec: { agentRef: { name: "a" }, environmentRef: { name: "e" } } } }), says: ["spec.sessionTemplate.spec", "write exactly one of prompt and promptFrom"] },
 ];
 
 const approvalCases: readonly Case[] = [

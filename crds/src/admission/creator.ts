@@ -20,14 +20,16 @@ const variables: readonly NamedExpression[] = [
 
 /** Writes the annotations; on other updates from the object as it was, because `kubectl replace` drops what the file does not hold. */
 export function creatorStamp(release: Release): MutatingDefinition {
-  const old = (key: string) => `${key}: variables.oldAnnotations[${key}]`;
-  const kept = `${USER} in variables.oldAnnotations ? (${GROUPS} in variables.oldAnnotations ? {${old(USER)}, ${old(GROUPS)}} : {${old(USER)}}) : {}`;
+  const add = (key: string, value: string) => `JSONPatch{op: 'add', path: '/metadata/annotations/' + jsonpatch.escapeKey(${key}), value: ${value}}`;
+  const keep = (key: string) => `(${key} in variables.oldAnnotations ? [${add(key, `variables.oldAnnotations[${key}]`)}] : [])`;
+  const place = "(has(object.metadata.annotations) ? [] : [JSONPatch{op: 'add', path: '/metadata/annotations', value: {}}])";
+  const stamp = `[${add(USER, "request.userInfo.username")}, ${add(GROUPS, "variables.groups")}]`;
   return {
     name: "creator-stamp",
     rules,
     conditions: [notTheOperator(release)],
     variables,
-    apply: `Object{metadata: Object.metadata{annotations: variables.isAuthor ? {${USER}: request.userInfo.username, ${GROUPS}: variables.groups} : (${kept})}}`,
+    patch: `${place} + (variables.isAuthor ? ${stamp} : ${keep(USER)} + ${keep(GROUPS)})`,
   };
 }
 

@@ -1,7 +1,7 @@
 import { GROUP } from "../group.ts";
 import { ANNOTATIONS, GATEWAY_AUDIENCE, LABELS, MANAGED_BY, POD_SERVICE_ACCOUNT } from "../names.ts";
 import { celString } from "../text.ts";
-import { isOperator } from "./cel.ts";
+import { isOperator, metadataVariables } from "./cel.ts";
 import { type Check, type NamedExpression, type Release, type ValidatingDefinition, ours } from "./policy.ts";
 import { RUNNER_NAME, SANDBOX_NAME } from "./runner-access.ts";
 
@@ -107,25 +107,58 @@ export function operatorSessions(release: Release): ValidatingDefinition {
   };
 }
 
-/** Service accounts and network policies only under our own names. */
-export function operatorObjects(release: Release): ValidatingDefinition {
+/** Of what the operator could delete: only pods that carry its labels, which nobody else can put on. */
+export function operatorDeletes(release: Release): ValidatingDefinition {
   return {
-    name: "operator-objects",
+    name: "operator-deletes",
     everywhere: true,
-    rules: [
-      { group: "", version: "v1", operations: ["CREATE", "UPDATE"], resources: ["serviceaccounts"] },
-      { group: "networking.k8s.io", version: "v1", operations: ["CREATE", "UPDATE"], resources: ["networkpolicies"] },
-    ],
+    rules: [{ group: "", version: "v1", operations: ["DELETE"], resources: ["pods"] }],
     conditions: [theOperator(release)],
     checks: [
       inWatchedNamespace(release),
       {
-        expression: `request.kind.kind == 'ServiceAccount' ? object.metadata.name == ${celString(POD_SERVICE_ACCOUNT)} : object.metadata.name.startsWith('paddock-')`,
-        message: `the operator makes the service account ${POD_SERVICE_ACCOUNT} and network policies whose names start with paddock-`,
+        expression: `has(oldObject.metadata.labels) && ${MANAGED} in oldObject.metadata.labels && oldObject.metadata.labels[${MANAGED}] == ${celString(MANAGED_BY)} && ${LABEL} in oldObject.metadata.labels`,
+        message: "the operator deletes only pods that carry the labels of a runner or sandbox",
       },
+    ],
+  };
+}
+
+/** One service account, which it gives nothing: clouds give rights by annotations, and pods inherit pull secrets. What others put there stays. */
+export function operatorAccounts(release: Release): ValidatingDefinition {
+  const listOf = (side: "object" | "oldObject", member: string) => `(${side === "object" ? "" : "oldObject != null && "}has(${side}.${member}) ? ${side}.${member} : [])`;
+  const isKept = (member: string) => `${listOf("object", member)} == ${listOf("oldObject", member)}`;
+  return {
+    name: "operator-accounts",
+    everywhere: true,
+    rules: [{ group: "", version: "v1", operations: ["CREATE", "UPDATE"], resources: ["serviceaccounts"] }],
+    conditions: [theOperator(release)],
+    variables: metadataVariables("annotations"),
+    checks: [
+      inWatchedNamespace(release),
+      { expression: `object.metadata.name == ${celString(POD_SERVICE_ACCOUNT)}`, message: `the operator makes the service account ${POD_SERVICE_ACCOUNT} and no other` },
       {
-        expression: "request.kind.kind != 'ServiceAccount' || request.operation != 'CREATE' || !has(object.metadata.annotations)",
-        message: `the service account ${POD_SERVICE_ACCOUNT} is made without annotations: some clouds give rights by them`,
+        expression: `variables.annotations == variables.oldAnnotations && ${isKept("imagePullSecrets")} && ${isKept("secrets")}`,
+        message: `the operator gives the service account ${POD_SERVICE_ACCOUNT} neither annotations, by which some clouds give rights, nor Secrets`,
+      },
+    ],
+  };
+}
+
+/** Network policies add up: one that selected other pods could open them. */
+export function operatorPolicies(release: Release): ValidatingDefinition {
+  const selected = "object.spec.podSelector.matchLabels";
+  return {
+    name: "operator-policies",
+    everywhere: true,
+    rules: [{ group: "networking.k8s.io", version: "v1", operations: ["CREATE", "UPDATE"], resources: ["networkpolicies"] }],
+    conditions: [theOperator(release)],
+    checks: [
+      inWatchedNamespace(release),
+      { expression: "object.metadata.name.startsWith('paddock-')", message: "the operator makes network policies whose names start with paddock-" },
+      {
+        expression: `has(object.spec.podSelector) && has(${selected}) && ${MANAGED} in ${selected} && ${selected}[${MANAGED}] == ${celString(MANAGED_BY)}`,
+        message: `a network policy of the operator must select pods by the label ${LABELS.managedBy}: ${MANAGED_BY}, which only its own carry`,
       },
     ],
   };

@@ -1,10 +1,10 @@
 import { approvalDecisions, approvalWrites } from "./approvals.ts";
 import { creatorProof, creatorStamp } from "./creator.ts";
-import { operatorObjects, operatorPods, operatorSessions } from "./operator.ts";
+import { operatorAccounts, operatorDeletes, operatorPods, operatorPolicies, operatorSessions } from "./operator.ts";
 import { type AdmissionObject, type Release, type ValidatingDefinition, buildMutating, buildValidating } from "./policy.ts";
 import { agentReferences, environmentReferences, scheduleReferences, sessionReferences } from "./references.ts";
-import { reservedMetadata, statusWrites } from "./reserved.ts";
-import { runnerChange, runnerExec } from "./runner-access.ts";
+import { reservedMetadata, sessionOwners, statusWrites } from "./reserved.ts";
+import { runnerChange, runnerExec, runnerTokens } from "./runner-access.ts";
 
 /** Every validating policy of a release. */
 export function validatingDefinitions(release: Release): readonly ValidatingDefinition[] {
@@ -14,15 +14,19 @@ export function validatingDefinitions(release: Release): readonly ValidatingDefi
     sessionReferences(release),
     scheduleReferences(),
     reservedMetadata(release),
+    sessionOwners(release),
     statusWrites(release),
     creatorProof(release),
     runnerExec(),
     runnerChange(),
+    runnerTokens(),
     approvalWrites(release),
     approvalDecisions(release),
     operatorPods(release),
     operatorSessions(release),
-    operatorObjects(release),
+    operatorDeletes(release),
+    operatorAccounts(release),
+    operatorPolicies(release),
   ];
 }
 

@@ -53,8 +53,8 @@ export interface MutatingDefinition {
   readonly rules: readonly ResourceRule[];
   readonly conditions: readonly NamedExpression[];
   readonly variables: readonly NamedExpression[];
-  /** CEL for the fields that are set, as an apply configuration. */
-  readonly apply: string;
+  /** CEL for a list of JSONPatch. Not an apply configuration: that needs an object of the right types, and its error hides the schema's own. */
+  readonly patch: string;
 }
 
 /** A cluster-wide object of `admissionregistration.k8s.io/v1`. */
@@ -118,7 +118,7 @@ export function buildValidating(definition: ValidatingDefinition, release: Relea
 }
 
 /** A MutatingAdmissionPolicy and its binding. Fails closed as well. Pure. */
-export function buildMutating({ name: part, rules, conditions, variables, apply }: MutatingDefinition, release: Release): readonly AdmissionObject[] {
+export function buildMutating({ name: part, rules, conditions, variables, patch }: MutatingDefinition, release: Release): readonly AdmissionObject[] {
   const name = policyName(part, release);
   return [
     {
@@ -131,7 +131,7 @@ export function buildMutating({ name: part, rules, conditions, variables, apply 
         matchConstraints: matchConstraints(rules),
         matchConditions: conditions,
         variables,
-        mutations: [{ patchType: "ApplyConfiguration", applyConfiguration: { expression: apply } }],
+        mutations: [{ patchType: "JSONPatch", jsonPatch: { expression: patch } }],
       },
     },
     { apiVersion: API, kind: "MutatingAdmissionPolicyBinding", metadata: { name }, spec: { policyName: name, matchResources: bindingMatch(release.namespaceSelector) } },

@@ -48,7 +48,7 @@ function sessionChecks(path: string) {
   return [checkReference(environment, ENVIRONMENT), ...[prompt, ...files].map((reference) => checkReference(reference, CONFIG_MAP))];
 }
 
-/** Sessions, whose spec is immutable. The operator makes those of Schedules and has asked for their creator; it can make no others (operator-objects). */
+/** Sessions, whose spec is immutable. The operator makes those of Schedules and has asked for their creator; it can make no others (operator-sessions). */
 export function sessionReferences(release: Release): ValidatingDefinition {
   return {
     name: "session-references",

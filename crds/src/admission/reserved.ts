@@ -57,6 +57,30 @@ function list(values: readonly string[]): string {
   return `[${values.map(celString).join(", ")}]`;
 }
 
+/**
+ * A Session that a Schedule owns counts as its run: one that somebody else made under a run's name, which is known beforehand, would take that
+ * run's place. Owners may be taken away (the garbage collector does so), never added.
+ */
+export function sessionOwners(release: Release): ValidatingDefinition {
+  const owners = (side: "object" | "oldObject") => `(${side === "object" ? "" : "oldObject != null && "}has(${side}.metadata.ownerReferences) ? ${side}.metadata.ownerReferences : [])`;
+  return {
+    name: "session-owners",
+    rules: [ours(["CREATE", "UPDATE"], ["sessions"])],
+    conditions: [notTheOperator(release)],
+    variables: [
+      { name: "oldUids", expression: `${owners("oldObject")}.map(owner, owner.uid)` },
+      { name: "added", expression: `${owners("object")}.filter(owner, owner.apiVersion.startsWith('${GROUP}/') && !(owner.uid in variables.oldUids))` },
+    ],
+    checks: [
+      {
+        expression: "size(variables.added) == 0",
+        message: "metadata.ownerReferences names an object of Paddock's, whose sessions only its operator makes: leave the reference out",
+        tell: "'metadata.ownerReferences names ' + variables.added[0].kind + ' ' + variables.added[0].name + ', whose sessions only the operator of Paddock makes: leave the reference out; a Schedule fires at once by kubectl annotate schedule NAME paddock.dev/trigger=NEW-VALUE'",
+      },
+    ],
+  };
+}
+
 /** Status is the operator's word. Rights say so already; a role with `*` would not. Approvals have a policy of their own. */
 export function statusWrites(release: Release): ValidatingDefinition {
   const kinds = Object.values(KINDS).filter(({ kind }) => kind !== "Approval");

@@ -1,4 +1,4 @@
-import { LABELS } from "../names.ts";
+import { GATEWAY_AUDIENCE, LABELS, POD_SERVICE_ACCOUNT } from "../names.ts";
 import { celString } from "../text.ts";
 import { SECRET, askFor, mayCaller } from "./cel.ts";
 import type { ValidatingDefinition } from "./policy.ts";
@@ -40,5 +40,23 @@ export function runnerChange(): ValidatingDefinition {
       { name: "spec-changes", expression: "object.spec != oldObject.spec" },
     ],
     checks: [check("changing")],
+  };
+}
+
+/**
+ * A token of the account that is bound to a runner's pod is that runner to the gateway: it reads the session's log and writes to it. Kubelets
+ * ask for the tokens of the pods on their nodes; the role `edit` of Kubernetes would let people ask, too.
+ */
+export function runnerTokens(): ValidatingDefinition {
+  return {
+    name: "runner-tokens",
+    rules: [{ group: "", version: "v1", operations: ["CREATE"], resources: ["serviceaccounts/token"] }],
+    conditions: [{ name: "account-of-pods", expression: `request.name == ${celString(POD_SERVICE_ACCOUNT)}` }],
+    checks: [
+      {
+        expression: "has(request.userInfo.groups) && 'system:nodes' in request.userInfo.groups",
+        message: `tokens of the service account ${POD_SERVICE_ACCOUNT} are runners' own proof to ${GATEWAY_AUDIENCE} and are given to nodes only: use a service account of your own`,
+      },
+    ],
   };
 }
