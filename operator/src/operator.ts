@@ -57,7 +57,7 @@ const LAST_PASSES_MS = 5_000;
 
 /** Wires everything together and starts it. */
 export function startOperator({ config, connection, token, metrics, log, readPolicy }: OperatorOptions): Operator {
-  const leader = createLeadership({ config, connection, metrics, log, onChange: (isLeading) => (isLeading ? manager.allow() : manager.forbid()) });
+  const leader = createLeadership({ config, connection, metrics, log, onChange: (isLeading) => (isLeading ? begin() : manager.forbid()) });
   const client = createApiClient(connection, { onRequest: metrics.onRequest, onConnect: metrics.onConnect, permit: leader.require });
   const feeds = createFeeds();
   const onTrouble = (resource: string, error: unknown, failures: number): void => log[failures > 2 ? "warn" : "debug"]({ resource, failures, reason: String(error) }, "watch lost");
@@ -105,6 +105,10 @@ export function startOperator({ config, connection, token, metrics, log, readPol
   const sourcesOf = (isRequired: boolean) => watchers.filter((watcher) => watcher.isRequired === isRequired).map(({ source }) => source);
   const manager = createManager({ feeds, controllers, after: sourcesOf(true), also: sourcesOf(false), onStart: () => log.info("passes begin") });
 
+  const begin = (): void => {
+    stream.renew();
+    manager.allow();
+  };
   feeds.of(sources.sessions).onChange((session) => {
     if (manager.isStarted()) trace.onSession(session);
   });

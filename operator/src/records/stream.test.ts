@@ -90,6 +90,28 @@ test("nothing is known before the end of the initial list, then all of it at onc
   assert.deepEqual([...stream.feed.keys()], [{ namespace: "team", name: "a" }, { namespace: "team", name: "b" }]);
 });
 
+test("who begins to lead knows no record before the gateway has told them anew", async (t) => {
+  const { stream, connection } = await open(t);
+  const first = await connection(0);
+  first.send("record", view("a", 1, { lastSeq: 2 }), "x:1");
+  first.send("synced", {}, "x:1");
+  await until(() => stream.feed.isSynced());
+  // From here on nothing comes through, though nobody can tell: the connection stands.
+  let synced = 0;
+  stream.feed.onSynced(() => (synced += 1));
+  stream.renew();
+  assert.equal(stream.feed.isSynced(), false);
+  const second = await connection(1);
+  assert.equal(second.lastEventId, "x:1");
+  first.send("synced", {});
+  second.send("record", view("a", 2, { lastSeq: 9 }), "x:2");
+  await until(() => stream.byUid("a")?.lastSeq === 9);
+  assert.equal(stream.feed.isSynced(), false);
+  second.send("synced", {}, "x:2");
+  await until(() => stream.feed.isSynced());
+  assert.equal(synced, 1);
+});
+
 test("changes and acknowledged records follow, in any pieces", async (t) => {
   const { stream, connection } = await open(t);
   const first = await connection(0);

@@ -19,6 +19,11 @@ export interface RecordStream {
   readonly feed: Feed<RecordView>;
   byUid(uid: string): RecordView | undefined;
   start(): void;
+  /**
+   * Connects anew, and is not synced before the gateway has told everything up to then. For whoever begins to lead: what the leader before has written to
+   * status followed from a stream that may have been ahead of ours, and a record that is behind its status would be taken for a lost log.
+   */
+  renew(): void;
   stop(): Promise<void>;
   /** How long there has been no stream; 0 while there is one. */
   blindMs(): number;
@@ -41,6 +46,9 @@ export function createRecordStream({ client, onRestart = () => undefined, onTrou
       [BY_MISSING_CREDENTIAL]: ({ activity, problem, bundle }) => (activity.kind !== "Finished" && problem?.problem === "CredentialMissing" ? bundle.environment.uid : undefined),
     },
   });
+  // Connections that began before the newest `renew` prove nothing.
+  let wanted = 0;
+  let known = -1;
   const take = createTaker(store);
   const stopping = new AbortController();
   let body: IncomingMessage | undefined;
@@ -48,19 +56,24 @@ export function createRecordStream({ client, onRestart = () => undefined, onTrou
   let running: Promise<void> = Promise.resolve();
 
   const followOnce = async (): Promise<void> => {
+    const number = wanted;
     body = await client.follow(take.begin());
-    if (stopping.signal.aborted) body.destroy();
+    if (stopping.signal.aborted || number !== wanted) body.destroy();
     lostAt = undefined;
-    await drain(body, silenceMs, take.event);
+    await drain(body, silenceMs, (event) => {
+      if (event.event === "synced") known = number;
+      take.event(event);
+    });
   };
 
   const run = async (): Promise<void> => {
     let failures = 0;
     while (!stopping.signal.aborted) {
-      const before = take.lastEventId();
+      const [before, number] = [take.lastEventId(), wanted];
       const error = await followOnce().then(() => new Error("the gateway ended the stream"), (thrown: unknown) => thrown);
       lostAt ??= performance.now();
       if (stopping.signal.aborted) return;
+      if (number !== wanted) continue;
       failures = take.lastEventId() === before ? failures + 1 : 1;
       onRestart();
       onTrouble(error, failures);
@@ -72,10 +85,14 @@ export function createRecordStream({ client, onRestart = () => undefined, onTrou
 
   return {
     // By a Session's own name the newest of its records is found.
-    feed: { ...store, get: (key: Key) => newest(store.list(BY_KEY, `${key.namespace}/${key.name}`)) },
+    feed: { ...store, isSynced: () => store.isSynced() && known === wanted, get: (key: Key) => newest(store.list(BY_KEY, `${key.namespace}/${key.name}`)) },
     byUid: (uid) => store.list(BY_UID, uid)[0],
     start: () => {
       running = run();
+    },
+    renew: () => {
+      wanted += 1;
+      body?.destroy();
     },
     stop: () => {
       stopping.abort();
