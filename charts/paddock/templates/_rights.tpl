@@ -71,15 +71,19 @@
     - session-references.{{ .Release.Namespace }}.paddock.dev
     - schedule-references.{{ .Release.Namespace }}.paddock.dev
     - reserved-metadata.{{ .Release.Namespace }}.paddock.dev
+    - session-owners.{{ .Release.Namespace }}.paddock.dev
     - status-writes.{{ .Release.Namespace }}.paddock.dev
     - creator-proof.{{ .Release.Namespace }}.paddock.dev
     - runner-exec.{{ .Release.Namespace }}.paddock.dev
     - runner-change.{{ .Release.Namespace }}.paddock.dev
+    - runner-tokens.{{ .Release.Namespace }}.paddock.dev
     - approval-writes.{{ .Release.Namespace }}.paddock.dev
     - approval-decisions.{{ .Release.Namespace }}.paddock.dev
     - operator-pods.{{ .Release.Namespace }}.paddock.dev
     - operator-sessions.{{ .Release.Namespace }}.paddock.dev
-    - operator-objects.{{ .Release.Namespace }}.paddock.dev
+    - operator-deletes.{{ .Release.Namespace }}.paddock.dev
+    - operator-accounts.{{ .Release.Namespace }}.paddock.dev
+    - operator-policies.{{ .Release.Namespace }}.paddock.dev
   verbs: [get]
 # Whether the release's own admission policies stand: without them nothing is honoured.
 - apiGroups: [admissionregistration.k8s.io]
@@ -90,15 +94,19 @@
     - session-references.{{ .Release.Namespace }}.paddock.dev
     - schedule-references.{{ .Release.Namespace }}.paddock.dev
     - reserved-metadata.{{ .Release.Namespace }}.paddock.dev
+    - session-owners.{{ .Release.Namespace }}.paddock.dev
     - status-writes.{{ .Release.Namespace }}.paddock.dev
     - creator-proof.{{ .Release.Namespace }}.paddock.dev
     - runner-exec.{{ .Release.Namespace }}.paddock.dev
     - runner-change.{{ .Release.Namespace }}.paddock.dev
+    - runner-tokens.{{ .Release.Namespace }}.paddock.dev
     - approval-writes.{{ .Release.Namespace }}.paddock.dev
     - approval-decisions.{{ .Release.Namespace }}.paddock.dev
     - operator-pods.{{ .Release.Namespace }}.paddock.dev
     - operator-sessions.{{ .Release.Namespace }}.paddock.dev
-    - operator-objects.{{ .Release.Namespace }}.paddock.dev
+    - operator-deletes.{{ .Release.Namespace }}.paddock.dev
+    - operator-accounts.{{ .Release.Namespace }}.paddock.dev
+    - operator-policies.{{ .Release.Namespace }}.paddock.dev
   verbs: [get]
 # Whether the release's own admission policies stand: without them nothing is honoured.
 - apiGroups: [admissionregistration.k8s.io]
