@@ -47,7 +47,7 @@ export const ENVIRONMENT_ADVISORY_REASONS: readonly EnvironmentReason[] = ["Secr
  * Cancelling is abnormal-true: a cancel is in the log and the runner has a moment to finish.
  */
 export type SessionCondition = "Succeeded" | "Finished" | "AwaitingInput" | "Cancelling";
-export type SessionWaitingReason = "Pending" | "AgentNotFound" | "EnvironmentNotFound" | "EnvironmentNotReady" | "ModelNotFound" | "Forbidden" | "Invalid" | "ConfigMapNotFound" | "Queued" | "Starting" | "Running" | "AwaitingInput" | "Retrying";
+export type SessionWaitingReason = "Pending" | "AgentNotFound" | "EnvironmentNotFound" | "EnvironmentNotReady" | "ModelNotFound" | "NoSandbox" | "Forbidden" | "Invalid" | "ConfigMapNotFound" | "Queued" | "Starting" | "Running" | "AwaitingInput" | "Retrying";
 export type SessionOutcome =
   | "Completed"
   | "MaxTurns"

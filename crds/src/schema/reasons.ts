@@ -45,6 +45,7 @@ export const SESSION_REASONS: Readonly<Record<SessionReason, string>> = {
   EnvironmentNotFound: "The Environment does not exist; the session goes on when it does.",
   EnvironmentNotReady: "The Environment is not Ready; its own condition says why.",
   ModelNotFound: "The Environment has no model of the name that the Agent asks for.",
+  NoSandbox: "The session brings files, and its Agent and Environment give it no sandbox to put them into; the message says which of the two.",
   Forbidden: "The API server refused a write: a quota, a policy or a missing right; the message says which.",
   Invalid: "The API server refused a pod as invalid; the message names the field.",
   ConfigMapNotFound: "A ConfigMap that the session or its Agent names, or a key in it, does not exist; the session goes on when it does.",

@@ -42,6 +42,8 @@ function unready(status: Environment["status"], metadata: Partial<Environment["m
 
 const cancelling: SessionStatus = { ...attempted(1), conditions: [...(attempted(1).conditions ?? []), { type: "Cancelling", status: "True", reason: "Cancelled", message: "", lastTransitionTime: START }] };
 
+const files = [{ path: "notes.md", configMapKeyRef: { name: "notes", key: "notes.md" } }];
+
 /** Name, world, time in seconds after START, expected summary. First the binding, then ends from outside, then ends of the log. */
 const TABLE: readonly (readonly [string, SessionWorld, number, readonly string[]])[] = [
   ["nothing is decided before the records are known", world({ isRecordsSynced: false }), 1, []],
@@ -53,6 +55,9 @@ const TABLE: readonly (readonly [string, SessionWorld, number, readonly string[]
   ["an Environment that was Ready before its last change", world({ environment: unready(environment.status, { generation: 2 }) }), 0, ["Unknown EnvironmentNotReady"]],
   ["an Environment that is being deleted", world({ environment: unready(environment.status, { deletionTimestamp: START }) }), 0, ["Unknown EnvironmentNotReady"]],
   ["a model that the Environment does not have", world({ agent: { ...agent, spec: { ...agent.spec, model: { name: "big" } } } }), 0, ["Unknown ModelNotFound"]],
+  ["files for an Agent without tools", world({ self: session({ spec: { files } }), agent: { ...agent, spec: { ...agent.spec, tools: [] } } }), 0, ["Unknown NoSandbox"]],
+  ["files for an Environment without sandboxes", world({ self: session({ spec: { files } }), environment: { ...environment, spec: { ...environment.spec, sandbox: { provisioning: "Never" } } } }), 0, ["Unknown NoSandbox"]],
+  ["files for a sandbox", world({ self: session({ spec: { files } }) }), 0, ["bind"]],
   ["everything there: bind, and no status before the log has it", world(), 0, ["bind"]],
   ["cancelled before it was bound", world({ self: session({ spec: { cancel: true } }) }), 0, ["False Cancelled"]],
   ["cancelled although its Agent does not exist", world({ self: session({ spec: { cancel: true } }), agent: undefined }), 0, ["False Cancelled"]],

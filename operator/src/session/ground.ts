@@ -41,12 +41,26 @@ export function findAgentFault({ self, agent, environment }: { readonly self: Se
     return { reason: "Forbidden", message: `Agent ${agentName} is not in spec.allowedAgents of Environment ${environmentName}: ${fix}, or create a Session with another Agent` };
   }
   const names = models.map((model) => model.name);
-  if (names.includes(agent.spec.model.name)) return undefined;
+  if (names.includes(agent.spec.model.name)) return findUselessFiles({ self, agent, environment });
   const fix = `name one of ${names.join(", ")} in Agent ${agentName} or add it to the Environment`;
   return {
     reason: "ModelNotFound",
     message: `Agent ${agentName} asks for model ${agent.spec.model.name}, which Environment ${environmentName} does not have: ${fix} (Session ${namespace}/${name} goes on by itself)`,
   };
+}
+
+/** Files are put into sandboxes: without one they would be taken and never seen. */
+function findUselessFiles({ self, agent, environment }: { readonly self: Session; readonly agent: Agent; readonly environment: Environment }): Obstacle | undefined {
+  const files = self.spec.files?.length ?? 0;
+  if (files === 0) return undefined;
+  const [agentName, environmentName] = [agent.metadata.name, environment.metadata.name];
+  const tell = (fact: string, fix: string): Obstacle => ({
+    reason: "NoSandbox",
+    message: `spec.files names ${files} ${files === 1 ? "file" : "files"}, but ${fact}: ${fix} (the session goes on by itself then), or create a Session without spec.files`,
+  });
+  if ((agent.spec.tools ?? []).length === 0) return tell(`Agent ${agentName} has no tools and so never gets a sandbox to find them in`, `add a tool such as read to spec.tools of Agent ${agentName}`);
+  if (environment.spec.sandbox?.provisioning === "Never") return tell(`spec.sandbox.provisioning of Environment ${environmentName} is Never`, `have it set to OnDemand or Eager`);
+  return undefined;
 }
 
 /**
