@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
+import { GROUP, VERSION } from "@paddock/api/group";
 import type { Session } from "@paddock/api/session";
 import { connectKubeconfig } from "../../operator/src/cluster/connect.ts";
 import { createApiClient } from "../../operator/src/cluster/http.ts";
@@ -10,14 +11,16 @@ import { deployModel, say } from "../e2e/model.ts";
 import { killProcess } from "../e2e/processes.ts";
 import { inLanes } from "../steps.ts";
 import { run as runClient } from "./client.ts";
+import { measureAppends, slope } from "./control-plane/append.ts";
 import { loggedAt, operatorPod, read } from "./control-plane/operator-pod.ts";
 import { quiet, store } from "./control-plane/stored.ts";
-import { printFigure } from "./figures.ts";
+import { median, printFigure } from "./figures.ts";
 
 // What the control plane costs: writes, memory, CPU and time, with nothing stored, with a thousand and with ten thousand Sessions. Counts are the operator's
 // own metrics; the control of each figure is the same one with less stored.
 
 const SHORT_SESSIONS = 6;
+const STATUS_WRITES = 100;
 const IDLE_SESSIONS = 200;
 const IDLE_SECONDS = 60;
 const LEVELS = [1_000, 10_000] as const;
@@ -88,26 +91,40 @@ async function measureIdle(namespace: string): Promise<void> {
 
 interface Level {
   readonly stored: number;
-  readonly memory: number;
   readonly cpuMs: number;
+  /** Of one PUT of a status at the API server. */
+  readonly statusMs: number;
 }
 
 async function measureStored(client: ApiClient, namespace: string): Promise<void> {
-  const levels: Level[] = [await measureLevel(namespace, 0)];
+  const levels: Level[] = [await measureLevel(client, namespace, 0)];
   let already = 0;
   for (const total of LEVELS) {
     await store(client, namespace, { already, total });
     already = total;
-    levels.push(await measureLevel(namespace, total));
+    levels.push(await measureLevel(client, namespace, total));
   }
   const [, low, high] = levels;
   if (low === undefined || high === undefined) return;
-  const slope = (of: (level: Level) => number): number => Math.log(of(high) / of(low)) / Math.log(high.stored / low.stored);
-  printFigure("m15_growth_of_operator_cpu_per_session", [slope(({ cpuMs }) => cpuMs)], "log-log slope");
-  printFigure("m15_growth_of_status_write", [slope(({ memory }) => memory)], "log-log slope");
+  const growth = (of: (level: Level) => number): number => slope([low.stored, high.stored], [of(low), of(high)]);
+  printFigure("m15_growth_of_operator_cpu_per_session", [growth(({ cpuMs }) => cpuMs)], "log-log slope");
+  printFigure("m15_growth_of_status_write", [growth(({ statusMs }) => statusMs)], "log-log slope");
+  await measureAppends();
 }
 
-async function measureLevel(namespace: string, stored: number): Promise<Level> {
+/** Milliseconds of single writes to one stored Session: its label, which anybody may write and which goes the way of a status through the API server. */
+async function costOfStatus(client: ApiClient, namespace: string): Promise<readonly number[]> {
+  const path = `/apis/${GROUP}/${VERSION}/namespaces/${namespace}/sessions/short-1`;
+  const times: number[] = [];
+  for (let round = 0; round < STATUS_WRITES; round += 1) {
+    const startedAt = performance.now();
+    await client.request({ verb: "update", resource: "sessions", method: "PATCH", path, contentType: "application/merge-patch+json", body: { metadata: { labels: { round: String(round) } } } });
+    times.push(performance.now() - startedAt);
+  }
+  return times;
+}
+
+async function measureLevel(client: ApiClient, namespace: string, stored: number): Promise<Level> {
   const costs = await costOfSession(namespace);
   printFigure(`m5_operator_writes_per_short_session_at_${stored}_stored`, costs.map(({ writes }) => writes), "writes");
   printFigure(`m15_operator_cpu_per_short_session_at_${stored}_stored`, costs.map(({ cpuMs }) => cpuMs), "ms");
@@ -116,7 +133,9 @@ async function measureLevel(namespace: string, stored: number): Promise<Level> {
   const { rssBytes, heapBytes } = await read();
   printFigure(`m7_operator_memory_at_${stored}_stored`, [rssBytes / 1e6], "MB");
   printFigure(`m7_operator_heap_at_${stored}_stored`, [heapBytes / 1e6], "MB");
-  return { stored, memory: rssBytes, cpuMs: costs.map(({ cpuMs }) => cpuMs).toSorted((a, b) => a - b)[Math.floor(costs.length / 2)] ?? Number.NaN };
+  const statusMs = await costOfStatus(client, namespace);
+  printFigure(`m15_status_write_at_${stored}_stored`, statusMs, "ms");
+  return { stored, cpuMs: median(costs.map(({ cpuMs }) => cpuMs)), statusMs: median(statusMs) };
 }
 
 /** The operator's process is killed: when its successor works again, and when it has served a Session made in between. */
