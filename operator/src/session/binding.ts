@@ -1,12 +1,11 @@
 import type { SessionStatus } from "@paddock/api/session";
 import type { BindRecord, Plan } from "../kernel/kind.ts";
 import { buildBundle } from "./bundle.ts";
-import { claimWaiting } from "./claim.ts";
 import { requeueAt } from "./deadline.ts";
 import { type Obstacle, findAgentFault, groundOf } from "./ground.ts";
 import type { SessionWorld } from "./observe.ts";
 import { planEnd } from "./outcome.ts";
-import { planQueued } from "./queued.ts";
+import { planHindered, planQueued } from "./queued.ts";
 
 /** ConfigMaps are not watched: one that is missing is looked for again so often. */
 const MISSING_RETRY_MS = 5_000;
@@ -19,7 +18,7 @@ export function decideBinding(world: SessionWorld, now: Date): Plan<SessionStatu
   const { self, agent, environment, pods, queued } = world;
   if (self.spec.cancel === true) return planEnd({ self, pods, outcome: "Cancelled", message: "spec.cancel was set before the session was bound." }, now);
   const obstacle = findObstacle(world);
-  if (obstacle !== undefined) return { actions: [], claims: claimWaiting(obstacle.reason, obstacle.message) };
+  if (obstacle !== undefined) return planHindered(self, obstacle);
   if (queued !== undefined) return planQueued(self, queued);
   // Without an obstacle there are both.
   if (agent === undefined || environment === undefined) return { actions: [], claims: undefined };

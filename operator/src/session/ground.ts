@@ -8,12 +8,14 @@ import type { SessionWorld } from "./observe.ts";
 /** The Environment that a session's next pod would run in, or why no pod may be made now. */
 export type Ground =
   | { readonly isFirm: true; readonly environment: Environment }
-  | { readonly isFirm: false; readonly reason: SessionWaitingReason; readonly message: string };
+  | ({ readonly isFirm: false } & Obstacle);
 
 /** What keeps a session from being bound, for people. */
 export interface Obstacle {
   readonly reason: SessionWaitingReason;
   readonly message: string;
+  /** It passes by itself, in a moment as a rule: whoever waits for something else already need not be told. */
+  readonly isBrief?: boolean;
 }
 
 /**
@@ -28,7 +30,7 @@ export function groundOf({ self, environment }: Pick<SessionWorld, "self" | "env
     return { isFirm: false, reason: "EnvironmentNotFound", message };
   }
   const unready = explainUnready(environment);
-  return unready === undefined ? { isFirm: true, environment } : { isFirm: false, reason: "EnvironmentNotReady", message: unready };
+  return unready === undefined ? { isFirm: true, environment } : { isFirm: false, reason: "EnvironmentNotReady", ...unready };
 }
 
 /** Why this Agent may not or cannot run in this Environment; undefined when it can. Pure. */
@@ -73,13 +75,13 @@ export function findConflict(environment: Environment | undefined): string | und
 }
 
 /** Undefined when it is Ready, or unready only in a way that a runner has to find out about. An answer about an older spec does not count. */
-function explainUnready({ metadata, status }: Environment): string | undefined {
+function explainUnready({ metadata, status }: Environment): Pick<Obstacle, "message" | "isBrief"> | undefined {
   const where = `see kubectl describe environment ${metadata.name} -n ${metadata.namespace}`;
-  if (metadata.deletionTimestamp !== undefined) return `Environment ${metadata.name} is being deleted: ${where}`;
+  if (metadata.deletionTimestamp !== undefined) return { message: `Environment ${metadata.name} is being deleted: ${where}` };
   const ready = status?.conditions?.find(({ type, observedGeneration }) => type === "Ready" && observedGeneration === metadata.generation);
-  if (ready === undefined || ready.reason === "Progressing") return `Environment ${metadata.name} is being set up: ${where}`;
+  if (ready === undefined || ready.reason === "Progressing") return { message: `Environment ${metadata.name} is being set up: ${where}`, isBrief: true };
   if (ready.status === "True" || isAdvisory(ready)) return undefined;
-  return `Environment ${metadata.name} is not Ready (${ready.reason}): ${ready.message}; ${where}`;
+  return { message: `Environment ${metadata.name} is not Ready (${ready.reason}): ${ready.message}; ${where}` };
 }
 
 function isAdvisory({ reason }: Condition): boolean {

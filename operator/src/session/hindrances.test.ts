@@ -36,11 +36,29 @@ test("a session without pods is not stopped by a foreign policy, only kept from 
   assert.deepEqual([plan.actions, plan.claims?.[0]?.reason], [[], "EnvironmentNotReady"]);
 });
 
+test("sessions in the queue do not write status twice whenever their Environment is edited", () => {
+  const edited = { ...environment, metadata: { ...environment.metadata, generation: 2 } };
+  const line = (reason: string) => session({ status: { conditions: [{ type: "Succeeded", status: "Unknown", reason, message: "", lastTransitionTime: START }] } });
+  for (const reason of ["Queued", "ConfigMapNotFound", "Invalid"]) {
+    const plan = decideSession(world({ self: line(reason), environment: edited }), at(9));
+    assert.deepEqual([plan.actions, plan.claims], [[], undefined], reason);
+  }
+  assert.equal(succeeded(world({ self: line("EnvironmentNotFound"), environment: edited }))?.reason, "EnvironmentNotReady");
+  assert.equal(succeeded(world({ self: line("Queued"), environment: unready("NetworkPolicyConflict") }))?.reason, "EnvironmentNotReady");
+});
+
+test("a woken Conversation that has to wait does not work on in the pods that it has given up", () => {
+  const woken = { self: session({ spec: { mode: "Conversation" }, status: { startTime: START, lastEventSeq: 2, runner: { attempts: 1 } } }), record: record(), pods: [pod("notes-r1", "runner", { status: running })] };
+  for (const hindered of [world({ ...woken, queued: { limit: 1, place: 1, count: 1 } }), world({ ...woken, environment: undefined })]) {
+    assert.deepEqual(decideSession(hindered, at(9)).actions.map((action) => (action.verb === "delete" ? action.key.name : action.verb)), ["notes-r1"]);
+  }
+});
+
 test("texts in ConfigMaps go to the writer of the bind by reference", () => {
   const ref = { name: "texts", key: "prompt" };
   const { prompt: _, ...spec } = session().spec;
   const self = { ...session(), spec: { ...spec, promptFrom: { configMapKeyRef: ref }, files: [{ path: "a.md", configMapKeyRef: ref }] } };
-  const [bind] = decideSession(world({ self, agent: { ...agent, spec: { model: { name: "default" }, instructionsFrom: { configMapKeyRef: ref } } } }), at(0)).actions;
+  const [bind] = decideSession(world({ self, agent: { ...agent, spec: { model: { name: "default" }, instructionsFrom: { configMapKeyRef: ref }, tools: [{ name: "bash" }] } } }), at(0)).actions;
   assert.ok(bind?.verb === "bind");
   const { bundle: __, ...texts } = bind.record;
   assert.deepEqual(texts, { prompt: undefined, promptFrom: ref, instructionsFrom: ref, filesFrom: [{ path: "a.md", configMapKeyRef: ref }] });

@@ -2,11 +2,24 @@ import type { SessionStatus } from "@paddock/api/session";
 import type { Session } from "@paddock/api/session";
 import type { Plan } from "../kernel/kind.ts";
 import { claimWaiting, conditionOf } from "./claim.ts";
+import type { Obstacle } from "./ground.ts";
 import type { Queued } from "./slots.ts";
 import type { StatusFields } from "./status.ts";
 
 /** Whoever gives up a slot wakes who is next; this is for the case that nobody is awake to do so. */
 const LOOK_AGAIN_MS = 60_000;
+
+/** What a session that waits in line has told: its turn, or what hindered an earlier try. */
+const TOLD_IN_LINE: ReadonlySet<string> = new Set(["Queued", "ConfigMapNotFound", "Invalid"]);
+
+/**
+ * A session waits for what it names. One in the queue says nothing about what passes in a moment: each edit of an Environment would otherwise write two
+ * statuses for each session of its queue. Pure.
+ */
+export function planHindered(self: Session, { reason, message, isBrief }: Obstacle, status?: StatusFields): Plan<SessionStatus> {
+  if (isBrief === true && TOLD_IN_LINE.has(conditionOf(self, "Succeeded")?.reason ?? "")) return { actions: [], claims: undefined };
+  return { actions: [], claims: claimWaiting(reason, message), ...(status === undefined ? {} : { status }) };
+}
 
 /**
  * A session waits for its turn. The place is told once, when it joins the queue: a queue of a thousand that told each step would write a thousand

@@ -13,7 +13,7 @@ import type { SessionWorld } from "./observe.ts";
 import { planFinish } from "./outcome.ts";
 import { describeWait, slowStartLeftMs } from "./pod-trouble.ts";
 import { deletePods, isRunning, supersededPods } from "./pods.ts";
-import { planQueued } from "./queued.ts";
+import { planHindered, planQueued } from "./queued.ts";
 import { type RunnerState, runnerStateOf } from "./runner-state.ts";
 import { CREATE_RETRY_MS, type SandboxPart } from "./sandbox.ts";
 import { isReleased } from "./slots.ts";
@@ -56,8 +56,9 @@ export function decideRunner(world: SessionWorld, record: RecordView, { trouble,
 function startRunner(world: SessionWorld, record: RecordView, attempt: number): Plan<SessionStatus> {
   const { self, queued } = world;
   const obstacle = isReleased(self.status) ? findObstacle(world) : undefined;
-  if (obstacle !== undefined) return { actions: [], claims: claimWaiting(obstacle.reason, obstacle.message), status: buildStatus(record, self.status) };
-  if (queued !== undefined) return planQueued(self, queued, buildStatus(record, self.status));
+  const waiting = obstacle === undefined ? queued && planQueued(self, queued, buildStatus(record, self.status)) : planHindered(self, obstacle, buildStatus(record, self.status));
+  // Pods that were given up may still be there, and their runner has heard the same call.
+  if (waiting !== undefined) return { ...waiting, actions: deletePods(world.pods) };
   return countAttempt(world, record, { attempt, failures: 0, disruptions: 0, claims: claimStarting(runnerPodName(record.name, attempt)) });
 }
 
