@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { configMapKeyRef, entryName, exactlyOne, maxTurns } from "./refs.ts";
-import { freeText, matching } from "./text.ts";
+import { boundedText, freeText, matching } from "./text.ts";
 import type { BaseStatus, Resource } from "./object.ts";
 import { TOOL_NAMES } from "./policy/tools.ts";
 
@@ -18,7 +18,11 @@ export const agentSpecSchema = z
         maxOutputTokens: z.int().min(1).max(1000000).describe("maxOutputTokens of one answer, in tokens; absent takes the Environment's.").optional(),
       })
       .describe("model that the agent asks, by the name an Environment gives it; required."),
-    instructions: freeText("instructions are the system prompt, at most 65536 characters; absent means instructionsFrom.", 65536, 1).optional(),
+    instructions: boundedText(
+      "instructions are the system prompt, at most 65536 characters; absent means instructionsFrom.",
+      65536,
+      "the text is longer than 65536 characters: put it into a ConfigMap and use instructionsFrom",
+    ).optional(),
     instructionsFrom: z
       .object({ configMapKeyRef: configMapKeyRef("configMapKeyRef names the ConfigMap key that holds the instructions; required.") })
       .describe("instructionsFrom takes the system prompt from a ConfigMap, at most 524288 bytes, read once when a session is bound; absent means instructions.")

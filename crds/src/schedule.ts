@@ -75,6 +75,14 @@ const cronRules = CRON_FIELDS.flatMap(({ name, range, value, step, reversed: lar
   ];
 });
 
+// The 30th and 31st of February, and the 31st of the shorter months, while the day of the week says nothing. What else never fires, the operator tells.
+const SHORT_MONTHS = [2, 4, 6, 9, 11].map((month) => one(month, MONTHS)).join("|");
+const absentDay = (days: string, months: string): string => `(${days})([,-](${days}))*[ \\t]+(${months})(,(${months}))*`;
+const NEVER_FIRES = {
+  rule: `!self.matches(${celString(`^(?i:([^ \\t]+[ \\t]+){2}(${absentDay("30|31", one(2, MONTHS))}|${absentDay("31", SHORT_MONTHS)})[ \\t]+\\*)$`)})`,
+  message: "never fires, because no year has such a day: write a day of the month that its months have",
+};
+
 const IS_NEW = "!has(self.sessionMode) || self.sessionMode != 'Resume'";
 
 export const scheduleSpecSchema = z
@@ -92,6 +100,7 @@ export const scheduleSpecSchema = z
             message: 'write the five fields of cron: minute, hour, day of month, month, day of week, e.g. "30 6 * * 1-5"; no seconds, no @daily',
           },
           ...cronRules,
+          NEVER_FIRES,
         ],
       }),
     timeZone: matching("^[A-Za-z][A-Za-z0-9_+/-]*$", 64, {

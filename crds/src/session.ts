@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { configMapKeyRef, exactlyOne, localRef, maxTurns, timeoutSeconds } from "./refs.ts";
-import { freeText, matching } from "./text.ts";
+import { boundedText, matching } from "./text.ts";
 import type { BaseStatus, Resource } from "./object.ts";
 
 // Relative, without an empty, "." or ".." segment: RE2 has no look-ahead, so each segment is spelt out.
@@ -10,7 +10,11 @@ export const sessionSpecSchema = z
   .object({
     agentRef: localRef("agentRef names the Agent to run; required.", "an Agent"),
     environmentRef: localRef("environmentRef names the Environment to run in; required.", "an Environment"),
-    prompt: freeText("prompt is the first message, at most 98304 characters, longer ones by promptFrom; absent means promptFrom.", 98304, 1).optional(),
+    prompt: boundedText(
+      "prompt is the first message, at most 98304 characters, longer ones by promptFrom; absent means promptFrom.",
+      98304,
+      "the text is longer than 98304 characters: put it into a ConfigMap and use promptFrom",
+    ).optional(),
     promptFrom: z
       .object({ configMapKeyRef: configMapKeyRef("configMapKeyRef names the ConfigMap key that holds the first message; required.") })
       .describe("promptFrom takes the first message from a ConfigMap, at most 524288 bytes, read once when the session is bound; absent means prompt.")
@@ -25,7 +29,7 @@ export const sessionSpecSchema = z
           .object({
             path: matching(`^${SEGMENT}(/${SEGMENT})*$`, 512, {
               description: "path of the file in the workspace, relative to it; required.",
-              hint: "write a path relative to the workspace such as notes/style.md, without .. and without a / at its start",
+              hint: "write a path relative to the workspace such as notes/style.md: names of letters, digits, '.', '_' and '-' with a / between them, no .. and no / at the start",
             }),
             configMapKeyRef: configMapKeyRef("configMapKeyRef names the ConfigMap key that holds the file; required."),
           })

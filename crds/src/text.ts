@@ -17,6 +17,15 @@ export const matching = (pattern: string, max: number, { description, hint }: { 
 export const freeText = (description: string, max: number, min: 0 | 1 = 0) =>
   z.string().min(min).max(max).regex(new RegExp("^[^\\x00\uFFFD]*$")).meta({ description, [HINT]: "text may not hold a NUL character or U+FFFD, which bytes that are not UTF-8 become: write UTF-8 without them" });
 
+/**
+ * Member of a schema's meta that says what to do with a longer text. The API server's own answer to one that is too long says how long it may
+ * be and nothing else; so the CRD's bound lies further out, and a CEL rule with this message is the one that people meet.
+ */
+export const TOO_LONG = "x-paddock-too-long";
+
+/** Free text for which a longer one has another place; `instead` tells people which. */
+export const boundedText = (description: string, max: number, instead: string) => freeText(description, max, 1).meta({ [TOO_LONG]: instead });
+
 /** Text as a CEL string literal. */
 export function celString(text: string): string {
   return `'${text.replaceAll("\\", "\\\\").replaceAll("'", "\\'")}'`;

@@ -81,7 +81,7 @@ describe("a Schedule on a cluster", () => {
   it("tells an unknown zone and a day that never comes, and recovers", async () => {
     await apply(namespace, buildSchedule("wrong", { timeZone: "Europe/Berlni", schedule: "0 6 * * *" }));
     assert.match(await ready("wrong", "InvalidSchedule"), /did you mean Europe\/Berlin/);
-    await apply(namespace, buildSchedule("wrong", { timeZone: "Europe/Berlin", schedule: "0 6 30 2 *" }));
+    await apply(namespace, buildSchedule("wrong", { timeZone: "Europe/Berlin", schedule: "0 6 30-31/1 2 *" }));
     assert.match(await ready("wrong", "NeverFires"), /never fires/);
     await apply(namespace, buildSchedule("wrong", { timeZone: "Europe/Berlin", schedule: "0 6 28 2 *" }));
     await ready("wrong", "Available");

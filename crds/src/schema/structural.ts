@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { celString, HINT } from "../text.ts";
+import { celString, HINT, TOO_LONG } from "../text.ts";
 
 /** One CEL rule of `x-kubernetes-validations`. */
 export interface ValidationRule {
@@ -50,7 +50,7 @@ const LOOK_AROUND = /\(\?[=!<]|\\[1-9]/;
 const KEYWORDS: Readonly<Record<string, readonly string[]>> = {
   object: ["properties", "required", "additionalProperties", "minProperties", "maxProperties"],
   array: ["items", "minItems", "maxItems", "x-kubernetes-list-type", "x-kubernetes-list-map-keys"],
-  string: ["minLength", "maxLength", "pattern", "enum", "format", HINT],
+  string: ["minLength", "maxLength", "pattern", "enum", "format", HINT, TOO_LONG],
   integer: ["minimum", "maximum"],
   boolean: [],
 };
@@ -118,7 +118,7 @@ function convertString(node: Node, place: Place): StructuralSchema {
   if (node.enum === undefined) need(node, place, "maxLength");
   const { pattern } = node;
   if (typeof pattern === "string" && LOOK_AROUND.test(pattern)) throw fault(place, "has a pattern with look-around or a back reference, which RE2 cannot hold");
-  const own = pick(node, ["enum", "format", "minLength", "maxLength"]);
+  const own = { ...pick(node, ["enum", "format", "minLength", "maxLength"]), ...(node[TOO_LONG] === undefined ? {} : { maxLength: OUTER_LENGTH }) };
   if (typeof pattern !== "string" || node[HINT] !== undefined) return { type: "string", ...own };
   return { type: "string", ...own, pattern: plain(pattern) };
 }
@@ -136,9 +136,19 @@ function convertInteger(node: Node, place: Place): StructuralSchema {
   };
 }
 
-/** The node's own rules, after the one that its pattern becomes. */
+/** More than client-side apply can carry twice, as it does. */
+const OUTER_LENGTH = 262144;
+
+/** Rules for the lengths of an object's texts: a rule on the text itself would print all of it. */
+function lengthRules({ properties }: Node): readonly ValidationRule[] {
+  return Object.entries((properties ?? {}) as Readonly<Record<string, Node>>).flatMap(([name, { maxLength, [TOO_LONG]: instead }]) =>
+    typeof instead === "string" ? [{ rule: `!has(self.${name}) || size(self.${name}) <= ${String(maxLength)}`, message: instead, fieldPath: `.${name}` }] : [],
+  );
+}
+
+/** The node's own rules, after those that its pattern or its texts' lengths become. */
 function rulesOf(node: Node): readonly ValidationRule[] {
-  const own = (node["x-kubernetes-validations"] ?? []) as readonly ValidationRule[];
+  const own = [...lengthRules(node), ...((node["x-kubernetes-validations"] ?? []) as readonly ValidationRule[])];
   const { pattern, [HINT]: hint } = node;
   if (typeof pattern !== "string" || typeof hint !== "string") return own;
   return [{ rule: `self.matches(${celString(plain(pattern))})`, message: hint }, ...own];
