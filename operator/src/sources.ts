@@ -74,5 +74,7 @@ export const BY_ENVIRONMENT_LIVE = "environment-live";
 export const BY_SCHEDULE = "schedule";
 /** Pods with labels beyond those that Paddock gives them, by `<namespace>/<label paddock.dev/environment>`. */
 export const BY_ADDED_LABELS = "added-labels";
+/** Records that have not finished, by `<namespace>/<name of the Environment>`: who may hold a slot of it. */
+export const BY_ENVIRONMENT_OPEN = "environment-open";
 /** Records of sessions whose runner waits for a Secret, by the UID of their Environment. */
 export const BY_MISSING_CREDENTIAL = "missing-credential";

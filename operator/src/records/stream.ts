@@ -7,7 +7,7 @@ import { type Store, createStore } from "../cluster/store.ts";
 import { STREAM_BACKOFF } from "../kernel/backoff.ts";
 import type { Key } from "../kernel/kind.ts";
 import type { Feed } from "../kernel/manager.ts";
-import { BY_MISSING_CREDENTIAL, BY_UID } from "../sources.ts";
+import { BY_ENVIRONMENT_OPEN, BY_MISSING_CREDENTIAL, BY_UID } from "../sources.ts";
 import type { GatewayClient } from "./client.ts";
 import { createSpecPool } from "./spec-pool.ts";
 
@@ -43,6 +43,7 @@ export function createRecordStream({ client, onRestart = () => undefined, onTrou
     indexes: {
       [BY_UID]: ({ uid }) => uid,
       [BY_KEY]: ({ namespace, name }) => `${namespace}/${name}`,
+      [BY_ENVIRONMENT_OPEN]: ({ activity, namespace, bundle }) => (activity.kind === "Finished" ? undefined : `${namespace}/${bundle.environment.name}`),
       [BY_MISSING_CREDENTIAL]: ({ activity, problem, bundle }) => (activity.kind !== "Finished" && problem?.problem === "CredentialMissing" ? bundle.environment.uid : undefined),
     },
   });

@@ -25,13 +25,17 @@ export function planHindered(self: Session, { reason, message, isBrief }: Obstac
  * A session waits for its turn. The place is told once, when it joins the queue: a queue of a thousand that told each step would write a thousand
  * statuses for each session that ends. What hindered an earlier try stays told. Pure.
  */
-export function planQueued(self: Session, { limit, place, count }: Queued, status?: StatusFields): Plan<SessionStatus> {
+export function planQueued(self: Session, { limit, turn }: Queued, status?: StatusFields): Plan<SessionStatus> {
   const { name } = self.spec.environmentRef;
   const { namespace } = self.metadata;
-  const told = conditionOf(self, "Succeeded");
   const fact = `Environment ${name} runs at most ${limit} ${limit === 1 ? "session" : "sessions"} at the same time (its spec.budget.maxConcurrentSessions)`;
-  const isTold = (told?.reason === "Queued" && told.message.startsWith(fact)) || told?.reason === "ConfigMapNotFound" || told?.reason === "Invalid";
-  if (isTold) return { actions: [], claims: undefined, requeueAfterMs: LOOK_AGAIN_MS };
-  const message = `${fact}: this one starts by itself when others have ended; it was at place ${place} of ${count} when it joined the queue. Whoever may update the Environment can raise the limit (kubectl auth can-i update environments/${name} -n ${namespace})`;
+  if (isToldSo(self, fact)) return { actions: [], claims: undefined, requeueAfterMs: LOOK_AGAIN_MS };
+  const place = turn === undefined ? "" : `; it was at place ${turn.place} of ${turn.count} when it joined the queue`;
+  const message = `${fact}: this one starts by itself when others have ended${place}. Whoever may update the Environment can raise the limit (kubectl auth can-i update environments/${name} -n ${namespace})`;
   return { actions: [], claims: claimWaiting("Queued", message), ...(status === undefined ? {} : { status }), requeueAfterMs: LOOK_AGAIN_MS };
+}
+
+function isToldSo(self: Session, fact: string): boolean {
+  const { reason = "", message = "" } = conditionOf(self, "Succeeded") ?? {};
+  return TOLD_IN_LINE.has(reason) && (reason !== "Queued" || message.startsWith(fact));
 }

@@ -5,7 +5,7 @@ import { ANNOTATIONS } from "@paddock/api/names";
 import type { Session, SessionStatus } from "@paddock/api/session";
 import type { RecordView } from "@paddock/api/wire/records";
 import type { Key, Read, Source } from "../kernel/kind.ts";
-import { BY_ENVIRONMENT_LIVE, BY_UID, agents, environments, pods, sessions } from "../sources.ts";
+import { BY_ENVIRONMENT_LIVE, BY_ENVIRONMENT_OPEN, BY_UID, agents, environments, pods, sessions } from "../sources.ts";
 import { isFinished } from "./claim.ts";
 import { START, agent, at, environment, record, session, settings } from "./sample.ts";
 import { sessionKind } from "./session.ts";
@@ -28,6 +28,7 @@ function readerOf(caches: Caches, limit: number | undefined): Read {
   };
   const listed = (index: string, value: string): readonly unknown[] => {
     if (index === BY_ENVIRONMENT_LIVE) return [...caches.sessions.values()].filter((one) => !isFinished(one));
+    if (index === BY_ENVIRONMENT_OPEN) return [...caches.records.values()].filter(({ activity }) => activity.kind !== "Finished");
     const found = index === BY_UID ? caches.records.get(value) : undefined;
     return found === undefined ? [] : [found];
   };
@@ -155,6 +156,20 @@ test("a Queued session says place, count, limit and whom to ask once, and is not
   caches.sessions.set("s2", named("s2", "ann", { second: 2, status: { conditions: [{ ...first, status: "Unknown", lastTransitionTime: START }] } }));
   caches.sessions.delete("s1");
   assert.deepEqual([decide("s2").claims, decide("s2").actions], [undefined, []]);
+});
+
+test("a pass over one of ten thousand in a queue does not go through the queue", () => {
+  const caches: Caches = { sessions: new Map(), records: new Map([["s0", recordOf("s0")]]) };
+  for (let n = 0; n < 10_000; n += 1) caches.sessions.set(`s${n}`, named(`s${n}`, "ann", { second: n }));
+  const reader = readerOf(caches, 1);
+  let looked = 0;
+  const counting: Read = { ...reader, list: <T>(source: Source<T>, index: string, value: string) => ((looked += 1), reader.list(source, index, value)), get: <T>(source: Source<T>, key: Key) => ((looked += 1), reader.get(source, key)) };
+  const kind = sessionKind(() => settings);
+  const world = kind.observe(counting, { namespace: "demo", name: "s9999" });
+  assert.ok(world);
+  assert.equal(kind.decide(world, at(5)).claims?.[0]?.reason, "Queued");
+  assert.deepEqual(nextInLine(counting, KEY), []);
+  assert.ok(looked < 100, `${looked} look-ups`);
 });
 
 test("a Conversation without pods holds no slot, and waits for one when it is woken", () => {

@@ -3,16 +3,16 @@ import { ANNOTATIONS } from "@paddock/api/names";
 import type { Session } from "@paddock/api/session";
 import type { RecordView } from "@paddock/api/wire/records";
 import type { Key, Read } from "../kernel/kind.ts";
-import { BY_ENVIRONMENT_LIVE, BY_UID, agents, environments, records, sessions } from "../sources.ts";
+import { BY_ENVIRONMENT_LIVE, BY_ENVIRONMENT_OPEN, BY_UID, agents, environments, records, sessions } from "../sources.ts";
 import { conditionOf, isFinished } from "./claim.ts";
 import { findAgentFault } from "./ground.ts";
 import { type Contender, admitted, orderFairly } from "./queue.ts";
 
-/** A session that has to wait for a slot of its Environment. `place` counts from 1. */
+/** A session that has to wait for a slot of its Environment. */
 export interface Queued {
   readonly limit: number;
-  readonly place: number;
-  readonly count: number;
+  /** Where it stands, from 1, among how many; absent when it has told so already, or when the line is too long to be gone through for each one in it. */
+  readonly turn?: { readonly place: number; readonly count: number };
 }
 
 /**
@@ -63,6 +63,7 @@ export function createSlots(): Slots {
       const limit = environment.spec.budget?.maxConcurrentSessions;
       if (limit === undefined) return void grants.delete(key);
       const { uid } = self.metadata;
+      if (grants.get(key)?.has(uid) !== true && isFull(read, { namespace, name }, limit) && isPatient(read, self, key)) return { limit };
       const { holders, contenders } = lineUp(read, { namespace, name });
       const isGranted = (contender: Contender): boolean => grants.get(key)?.has(contender.uid) === true;
       const granted = contenders.filter(isGranted);
@@ -70,7 +71,7 @@ export function createSlots(): Slots {
       const isAdmitted = [...granted, ...admitted(rest)].some((contender) => contender.uid === uid);
       grants.set(key, new Set([...granted.map((contender) => contender.uid), ...(isAdmitted ? [uid] : [])]));
       if (isAdmitted) return undefined;
-      return { limit, place: orderFairly(rest).findIndex((contender) => contender.uid === uid) + 1, count: rest.contenders.length };
+      return { limit, turn: { place: orderFairly(rest).findIndex((contender) => contender.uid === uid) + 1, count: rest.contenders.length } };
     },
   };
 }
@@ -78,7 +79,7 @@ export function createSlots(): Slots {
 /** Keys of the sessions that could be let in now: whoever gives up a slot of the Environment wakes them and nobody else. */
 export function nextInLine(read: Read, key: Key): readonly Key[] {
   const limit = read.get(environments, key)?.spec.budget?.maxConcurrentSessions;
-  if (limit === undefined || !read.isSynced(records)) return [];
+  if (limit === undefined || !read.isSynced(records) || isFull(read, key, limit)) return [];
   return admitted({ limit, ...lineUp(read, key) }).map(({ name }) => ({ namespace: key.namespace, name }));
 }
 
@@ -93,6 +94,25 @@ export function nextAfterSession(self: Session, read: Read): readonly Key[] {
 /** Keys to wake when the record of a session has ended or waits. */
 export function nextAfterRecord({ activity, namespace, bundle }: RecordView, read: Read): readonly Key[] {
   return activity.kind === "Finished" ? nextInLine(read, { namespace, name: bundle.environment.name }) : [];
+}
+
+/**
+ * Whether all slots are held for sure, by what is bound alone. A session is looked at once a minute while it waits, and whenever it or its Environment
+ * changes: going through the whole line each time would be too much from some thousand on. False proves nothing.
+ */
+function isFull(read: Read, { namespace, name }: Key, limit: number): boolean {
+  const holders = read.list(records, BY_ENVIRONMENT_OPEN, `${namespace}/${name}`).filter((record) => {
+    const self = read.get(sessions, { namespace, name: record.name });
+    return self?.metadata.uid === record.uid && !isFinished(self) && standingOf(self, record) === "Holds";
+  });
+  return holders.length >= limit;
+}
+
+/** A line as long as this is not ranked for each one who joins it. */
+const RANKED_AT_MOST = 500;
+
+function isPatient(read: Read, self: Session, environment: string): boolean {
+  return conditionOf(self, "Succeeded")?.reason === "Queued" || read.list(sessions, BY_ENVIRONMENT_LIVE, environment).length > RANKED_AT_MOST;
 }
 
 type NamedContender = Contender & { readonly name: string };
