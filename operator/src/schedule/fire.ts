@@ -37,16 +37,23 @@ export function fire(world: ScheduleWorld, key: string): Firing {
   return world.self.spec.sessionMode === "Resume" ? resume(world, key) : fireNew(world, key);
 }
 
+/** The new session comes first and the one it replaces goes after it: a new one that is refused leaves the older one alone. */
 function fireNew({ self, sessions }: ScheduleWorld, key: string): Firing {
   const name = runName(self, key);
-  if (sessions.some(({ metadata }) => metadata.name === name)) return { verb: "fire", actions: [], replaced: 0 };
   // A conversation from when the schedule resumed one waits for ever: it is no run that another one has to wait for.
-  const running = sessions.filter((session) => isRunning(session) && generationOf(self, session.metadata.name) === 0);
+  const running = sessions.filter((session) => isRunning(session) && session.metadata.name !== name && generationOf(self, session.metadata.name) === 0);
   const policy = self.spec.concurrencyPolicy ?? "Forbid";
+  const served = sessions.find(({ metadata }) => metadata.name === name);
+  const replaced = policy === "Replace" ? running.filter((session) => served === undefined || !isNewer(session, served)) : [];
+  const ends = replaced.map(deleteSession);
+  if (served !== undefined) return { verb: "fire", actions: ends, replaced: replaced.length };
   const [first] = running;
   if (policy === "Forbid" && first !== undefined) return { verb: "wait", reason: waitingFor(first) };
-  const replaced = policy === "Replace" ? running : [];
-  return { verb: "fire", actions: [...replaced.map(deleteSession), create(self, name, key)], replaced: replaced.length };
+  return { verb: "fire", actions: [create(self, name, key), ...ends], replaced: replaced.length };
+}
+
+function isNewer({ metadata }: Session, than: Session): boolean {
+  return Date.parse(metadata.creationTimestamp) > Date.parse(than.metadata.creationTimestamp);
 }
 
 /**

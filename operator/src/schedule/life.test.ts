@@ -41,6 +41,7 @@ interface House {
   /** Dies right after this many more writes; the write itself is accepted. */
   dieAfter: number | undefined;
   refuses: Fault["kind"] | undefined;
+  refusesCreates: Fault["kind"] | undefined;
   /** How the log shows conversations. */
   activity: "Active" | "Waiting";
   /** When the newest pass wants to be made again. */
@@ -67,6 +68,7 @@ function open(initial: ScheduleSpec): House {
   };
   const act = async (action: Action): Promise<void> => {
     if (house.refuses !== undefined) throw Object.assign(new Error("refused"), { kind: house.refuses });
+    if (action.verb === "create" && house.refusesCreates !== undefined) throw Object.assign(new Error("refused"), { kind: house.refusesCreates });
     if (action.verb === "create") return create(action.object as RunManifest);
     if (action.verb === "delete") {
       house.sessions.delete(action.key.name);
@@ -129,6 +131,7 @@ function open(initial: ScheduleSpec): House {
     writes: [],
     dieAfter: undefined,
     refuses: undefined,
+    refusesCreates: undefined,
     activity: "Waiting",
     againMs: undefined,
     edit: (change) => {
@@ -313,6 +316,29 @@ describe("a Schedule", () => {
       await go(house, "2026-11-21T12:00:00Z");
       assert.deepEqual(names(house).map((name) => name.slice(-4)), left);
       assert.equal(house.self.status?.active, left.length);
+    }
+  });
+
+  it("Replace leaves the older session alone while the new one is refused", async () => {
+    const house = open(spec({ concurrencyPolicy: "Replace" }));
+    await go(house, "2026-11-21T11:00:00Z");
+    house.refusesCreates = "access-denied";
+    await go(house, "2026-11-21T12:00:00Z");
+    assert.deepEqual(names(house).map((name) => name.slice(-4)), ["1100"]);
+    house.refusesCreates = undefined;
+    await go(house, "2026-11-21T12:01:00Z");
+    assert.deepEqual(names(house).map((name) => name.slice(-4)), ["1200"]);
+    assert.equal(house.self.status?.active, 1);
+  });
+
+  it("Replace ends the older session also after a crash between the two writes", async () => {
+    for (const dieAfter of [1, 2, 3]) {
+      const house = open(spec({ concurrencyPolicy: "Replace" }));
+      await go(house, "2026-11-21T11:00:00Z");
+      house.dieAfter = dieAfter;
+      await go(house, "2026-11-21T12:00:00Z");
+      assert.deepEqual(names(house).map((name) => name.slice(-4)), ["1200"], `write ${dieAfter}`);
+      assert.deepEqual(house.runs, ["202611211100", "202611211200"], `write ${dieAfter}`);
     }
   });
 
