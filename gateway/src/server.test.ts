@@ -1,4 +1,7 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
+import type { IncomingMessage } from "node:http";
+import { Agent, request } from "node:https";
 import { after, before, test } from "node:test";
 import type { LogEvent, NewEvent } from "@paddock/api/log/events";
 import type { RecordView } from "@paddock/api/wire/records";
@@ -396,4 +399,25 @@ test("appends, reviews and streams are counted", async () => {
   assert.match(text, /paddock_gateway_appends_total\{type="model.requested",result="refused"\} 1/);
   assert.match(text, /paddock_gateway_token_reviews_total\{result="identity"\} [1-9]/);
   assert.match(text, /paddock_gateway_open_streams\{audience="person"\} 0/);
+});
+
+test("a gateway that stops takes no request on a connection that a stream has left", { timeout: 60_000 }, async (t) => {
+  const own = await startLocalGateway();
+  const agent = new Agent({ keepAlive: true, maxSockets: 1, ca: own.ca });
+  t.after(async () => {
+    agent.destroy();
+    await own.close();
+  });
+  const get = async (path: string, token: string): Promise<IncomingMessage> => {
+    const sent = request(`${own.url}${path}`, { agent, headers: { authorization: `Bearer ${token}` } }).end();
+    const [response] = (await once(sent, "response")) as [IncomingMessage];
+    return response;
+  };
+  const stream = await get("/v1/records", own.reviews.operatorToken());
+  assert.equal(stream.statusCode, 200);
+  const stopped = own.stop();
+  for await (const _ of stream);
+  await assert.rejects(get("/v1/records", own.reviews.operatorToken()), /ECONNRE|socket hang up/);
+  await stopped;
+  await own.start();
 });

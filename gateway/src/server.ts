@@ -86,6 +86,11 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
       maxHeaderSize: 32_768,
     },
   }) as Server;
+  // A stream that ends in a stop leaves its connection open, and the client's next request would come on it.
+  const closeLeft = (): void => {
+    if (shutdown.signal.aborted) server.closeIdleConnections();
+  };
+  server.on("request", (_request, response) => response.once("close", closeLeft));
   const renewal = setInterval(() => {
     if (Date.now() < serving.renewAt) return;
     issueServing(authority, names, now())
