@@ -5,6 +5,9 @@ import { childEnvironment } from "./config.ts";
 /** The checkout. */
 export const ROOT = join(import.meta.dirname, "..");
 
+// Each test file is a process: what one has compiled (zod, the contracts) the next one reads. Node tells by content whether it still holds.
+const COMPILED = join(ROOT, "node_modules/.cache/node");
+
 export interface StepResult {
   readonly code: number;
   /** Standard output and error, as they came. */
@@ -19,7 +22,7 @@ export interface StepResult {
 export function runNode(args: readonly string[], { hungAfterMs }: { readonly hungAfterMs?: number } = {}): Promise<StepResult> {
   const startedAt = performance.now();
   // A nested test run must not take itself for a part of the one that started it.
-  const { NODE_TEST_CONTEXT: _, ...env } = childEnvironment();
+  const { NODE_TEST_CONTEXT: _, ...env } = childEnvironment({ NODE_COMPILE_CACHE: COMPILED });
   const child = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", ...args], { cwd: ROOT, env, stdio: ["ignore", "pipe", "pipe"] });
   const output: Buffer[] = [];
   child.stdout.on("data", (chunk: Buffer) => output.push(chunk));

@@ -92,7 +92,6 @@ export async function openLab(t: TestContext, options: LabOptions): Promise<Lab>
     const { body } = await send(gateway, { path: `${path}?limit=500`, token: person });
     return (body as { events: LogEvent[] }).events;
   };
-  // The stream ends when the gateway is restarted; then it is opened again.
   // The stream breaks when the gateway is restarted; then it is opened again.
   async function* watch(): AsyncGenerator<ServerEvent> {
     for (let ended = false; !ended; ) {
