@@ -3,6 +3,7 @@ import { hostname } from "node:os";
 import type { Connection } from "./cluster/connect.ts";
 import { createApiClient } from "./cluster/http.ts";
 import { createLeaseStore } from "./cluster/lease.ts";
+import { LANE_OPTIONS, type LaneOptions } from "./cluster/session.ts";
 import type { Config } from "./config.ts";
 import { type Leader, createLeader, timingOf } from "./kernel/leader.ts";
 import type { Logger } from "./telemetry/log.ts";
@@ -13,12 +14,13 @@ export interface LeadershipOptions {
   readonly connection: Connection;
   readonly metrics: Pick<Metrics, "onRequest" | "onLeading">;
   readonly log: Logger;
+  readonly lane?: LaneOptions;
   onChange(isLeading: boolean): void;
 }
 
 /** Election by the Lease of the release, over a connection of its own: a renewal neither waits behind other requests nor needs to be leader. */
-export function createLeadership({ config, connection, metrics, log, onChange }: LeadershipOptions): Leader {
-  const client = createApiClient(connection, { onRequest: metrics.onRequest, inFlight: 4 });
+export function createLeadership({ config, connection, metrics, log, lane = LANE_OPTIONS, onChange }: LeadershipOptions): Leader {
+  const client = createApiClient(connection, { onRequest: metrics.onRequest, inFlight: 4, lane });
   const { podName } = config;
   // The random part tells processes of one pod apart. What came before us in our own pod has ended: the kubelet starts a container after its end.
   const leader = createLeader({

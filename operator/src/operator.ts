@@ -6,7 +6,7 @@ import { type AdmissionOptions, createAdmissionSource } from "./admission/source
 import type { Connection } from "./cluster/connect.ts";
 import { classifyClusterError } from "./cluster/errors.ts";
 import { createEventRecorder } from "./cluster/events.ts";
-import { createApiClient } from "./cluster/http.ts";
+import { type ApiClientOptions, createApiClient } from "./cluster/http.ts";
 import { readAdmissionObject } from "./cluster/policies.ts";
 import { readConfigValue } from "./cluster/reads.ts";
 import { serverClock } from "./cluster/skew.ts";
@@ -39,6 +39,8 @@ export interface OperatorOptions {
   readonly log: Logger;
   /** Finds an admission policy of the release; absent means by a live read. Tests on servers without admission answer with what is wanted. */
   readonly readPolicy?: AdmissionOptions["read"];
+  /** When a connection to the API server counts as dead; absent means what suits a cluster. */
+  readonly patience?: Pick<ApiClientOptions, "lane">;
 }
 
 export interface Operator {
@@ -56,9 +58,9 @@ const STALE_MS = 30_000;
 const LAST_PASSES_MS = 5_000;
 
 /** Wires everything together and starts it. */
-export function startOperator({ config, connection, token, metrics, log, readPolicy }: OperatorOptions): Operator {
-  const leader = createLeadership({ config, connection, metrics, log, onChange: (isLeading) => (isLeading ? begin() : manager.forbid()) });
-  const client = createApiClient(connection, { onRequest: metrics.onRequest, onConnect: metrics.onConnect, permit: leader.require });
+export function startOperator({ config, connection, token, metrics, log, readPolicy, patience = {} }: OperatorOptions): Operator {
+  const leader = createLeadership({ config, connection, metrics, log, ...patience, onChange: (isLeading) => (isLeading ? begin() : manager.forbid()) });
+  const client = createApiClient(connection, { onRequest: metrics.onRequest, onConnect: metrics.onConnect, permit: leader.require, ...patience });
   const feeds = createFeeds();
   const onTrouble = (resource: string, error: unknown, failures: number): void => log[failures > 2 ? "warn" : "debug"]({ resource, failures, reason: String(error) }, "watch lost");
   const watching = { client, namespaces: config.watchNamespaces, onRestart: metrics.onWatchRestart, onList: metrics.onList, onTrouble };

@@ -16,7 +16,8 @@ export interface FakeWatches {
   tell(type: string, object: FakeObject): void;
   count(): number;
   cut(how: "clean" | "midLine"): void;
-  mute(): void;
+  /** Those open now say nothing any more: all, or those of one collection. */
+  mute(collection?: string): void;
   bookmark(): void;
   /** Whether sendInitialEvents is served ("WatchList"), refused as by a server without the feature, or not understood as by an old one. */
   setStreamingLists(how: StreamingLists): void;
@@ -25,6 +26,7 @@ export interface FakeWatches {
 export type StreamingLists = "served" | "refused" | "unknown";
 
 interface Watch {
+  readonly collection: string;
   readonly stream: ServerHttp2Stream;
   readonly matches: (object: FakeObject) => boolean;
   muted: boolean;
@@ -57,7 +59,7 @@ export function createFakeWatches(store: FakeStore): FakeWatches {
       stream.respond({ ":status": 200, "content-type": "application/json" });
       if (from === "" || query.get("sendInitialEvents") === "true") sendPresent(stream, selection, matches);
       else for (const { type, object } of store.since(Number(from))) if (matches(object)) writeEvent(stream, type, object.body);
-      const entry: Watch = { stream, matches, muted: false };
+      const entry: Watch = { collection: selection.collection, stream, matches, muted: false };
       watches.add(entry);
       const seconds = Number(query.get("timeoutSeconds") ?? "300");
       const timer = setTimeout(() => stream.end(), seconds * 1000);
@@ -76,12 +78,12 @@ export function createFakeWatches(store: FakeStore): FakeWatches {
         stream.end();
       }
     },
-    mute: () => {
-      for (const entry of watches) entry.muted = true;
+    mute: (collection) => {
+      for (const entry of watches) if (collection === undefined || entry.collection === collection) entry.muted = true;
     },
     bookmark: () => {
       const metadata = { resourceVersion: String(store.version()), name: "", uid: "" };
-      for (const { stream } of watches) writeEvent(stream, "BOOKMARK", { apiVersion: "v1", kind: "Bookmark", metadata });
+      for (const { stream, muted } of watches) if (!muted) writeEvent(stream, "BOOKMARK", { apiVersion: "v1", kind: "Bookmark", metadata });
     },
     setStreamingLists: (how) => {
       streamingLists = how;

@@ -24,8 +24,8 @@ export interface FakeApiServer {
   watches(): number;
   /** Ends all watches; `midLine` sends half an event first. */
   cutWatches(how?: "clean" | "midLine"): void;
-  /** Watches stay open and say nothing any more. */
-  muteWatches(): void;
+  /** The watches open now, or those of one collection, stay open and say nothing any more. */
+  muteWatches(collection?: string): void;
   /** Whether sendInitialEvents is served ("WatchList"), refused as by a server without the feature, or not understood as by an old one. */
   setStreamingLists(how: StreamingLists): void;
   /** Sets the clock behind the header `Date`, as so many milliseconds ahead of ours. */
@@ -38,6 +38,10 @@ export interface FakeApiServer {
   goaway(): void;
   /** Breaks all connections without a word. */
   drop(): void;
+  /** Ends: nobody is listening any more. What is stored stays. */
+  stop(): Promise<void>;
+  /** Listens again, on the same port. */
+  resume(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -133,6 +137,8 @@ export async function startFakeApiServer(): Promise<FakeApiServer> {
     const chunks: Buffer[] = [];
     stream.on("data", (chunk: Buffer) => chunks.push(chunk));
     stream.on("end", () => {
+      // A request that was reset in its body looks like one that has ended.
+      if (stream.aborted) return;
       try {
         handle(stream, method, url, Buffer.concat(chunks).toString("utf8"));
       } catch (error) {
@@ -142,7 +148,12 @@ export async function startFakeApiServer(): Promise<FakeApiServer> {
     });
   });
 
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const listen = (port: number) => new Promise<void>((resolve) => server.listen(port, "127.0.0.1", resolve));
+  const stop = (): Promise<void> => {
+    for (const session of sessions) session.destroy();
+    return new Promise((resolve) => server.close(() => resolve()));
+  };
+  await listen(0);
   const { port } = server.address() as AddressInfo;
   return {
     url: `http://127.0.0.1:${port}`,
@@ -167,10 +178,9 @@ export async function startFakeApiServer(): Promise<FakeApiServer> {
     drop: () => {
       for (const session of sessions) session.destroy();
     },
-    close: () => {
-      for (const session of sessions) session.destroy();
-      return new Promise((resolve) => server.close(() => resolve()));
-    },
+    stop,
+    resume: () => listen(port),
+    close: stop,
   };
 }
 

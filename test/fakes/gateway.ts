@@ -1,4 +1,4 @@
-import { mkdtemp, rm } from "node:fs/promises";
+import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { TIMES, startGateway } from "../../gateway/src/server.ts";
@@ -19,6 +19,13 @@ export interface LocalGateway {
   readonly metrics: Metrics;
   /** Stops the gateway and starts it again over the same store, on the same port. */
   restart(): Promise<void>;
+  stop(): Promise<void>;
+  /** After `stop`, on the same port. */
+  start(): Promise<void>;
+  /** Keeps a copy of the store as it is; only while stopped. */
+  backUp(): Promise<void>;
+  /** Puts that copy in the store's place; only while stopped. */
+  restore(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -27,7 +34,8 @@ export async function startLocalGateway(times: Partial<Times> = {}): Promise<Loc
   const reviews = await startReviews();
   const dataDir = await mkdtemp(join(tmpdir(), "paddock-gateway-"));
   const metrics = createMetrics();
-  const start = (port: number): Promise<Gateway> =>
+  const copy = `${dataDir}-copy`;
+  const listen = (port: number): Promise<Gateway> =>
     startGateway({
       dataDir,
       port,
@@ -40,8 +48,11 @@ export async function startLocalGateway(times: Partial<Times> = {}): Promise<Loc
       metrics,
       times: { ...TIMES, ...times },
     });
-  let gateway = await start(0);
+  let gateway = await listen(0);
   const { port, ca } = gateway;
+  const start = async (): Promise<void> => {
+    gateway = await listen(port);
+  };
   return {
     url: `https://127.0.0.1:${port}`,
     ca,
@@ -49,12 +60,22 @@ export async function startLocalGateway(times: Partial<Times> = {}): Promise<Loc
     metrics,
     restart: async () => {
       await gateway.close();
-      gateway = await start(port);
+      await start();
+    },
+    stop: () => gateway.close(),
+    start,
+    backUp: async () => {
+      await rm(copy, { recursive: true, force: true });
+      await cp(dataDir, copy, { recursive: true });
+    },
+    restore: async () => {
+      await rm(dataDir, { recursive: true, force: true });
+      await cp(copy, dataDir, { recursive: true });
     },
     close: async () => {
       await gateway.close();
       await reviews.close();
-      await rm(dataDir, { recursive: true, force: true });
+      for (const folder of [dataDir, copy]) await rm(folder, { recursive: true, force: true });
     },
   };
 }

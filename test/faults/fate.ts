@@ -16,6 +16,11 @@ export interface Fate {
   after(line: string): "answered" | "lost" | "dead";
   /** Its writes are counted from here on, and the blow can come. */
   arm(): void;
+  /** What it asks from now on, and what others answer, arrives after `thaw`: nothing is closed. */
+  freeze(): void;
+  thaw(): void;
+  /** Resolves when it is not frozen. */
+  thawed(): Promise<void>;
   /** It dies now. */
   kill(): void;
   onDeath(listener: () => void): void;
@@ -27,9 +32,15 @@ export function createFate(blow?: Blow): Fate {
   const numbers = new Map<string, number[]>();
   let isDead = false;
   let isArmed = false;
+  let ice: PromiseWithResolvers<void> | undefined;
+  const thaw = (): void => {
+    ice?.resolve();
+    ice = undefined;
+  };
   const kill = (): void => {
     if (isDead) return;
     isDead = true;
+    thaw();
     for (const listener of listeners) listener();
   };
   return {
@@ -53,6 +64,11 @@ export function createFate(blow?: Blow): Fate {
     arm: () => {
       isArmed = true;
     },
+    freeze: () => {
+      ice ??= Promise.withResolvers();
+    },
+    thaw,
+    thawed: () => ice?.promise ?? Promise.resolve(),
     kill,
     onDeath: (listener) => void listeners.push(listener),
   };

@@ -7,11 +7,18 @@ import { event, requestedEvent, respondedEvent, runFinishedEvent, startedEvent }
 
 // The others of a cluster, as far as the operator meets them.
 
-/** What a runner does once it is registered, one after the other. `stay` keeps it running, `die` ends its pod. */
-export type Deed = "answer" | "sandbox" | "finish" | "stay" | "die";
+/**
+ * What a runner does once it is registered, one after the other. `wait` ends a Conversation's turn, `stay` keeps it running, `die` ends its pod by its own
+ * fault, `evict` by its node's.
+ */
+export type Deed = "answer" | "sandbox" | "finish" | "wait" | "stay" | "die" | "evict";
+
+/** By attempt of a session; the last line counts for all later ones. */
+export type Script = readonly (readonly Deed[])[];
 
 export interface Players {
-  play(script: readonly (readonly Deed[])[]): void;
+  /** Runners that have begun already go on with the script that they began with. */
+  play(script: Script): void;
   /** Deeds done so far, of all runners. */
   deeds(): number;
   stop(): Promise<void>;
@@ -28,14 +35,14 @@ const TURN_MS = 3;
 /** Plays until it is stopped: one turn every few milliseconds, never two at once. */
 export function startPlayers(api: FakeApiServer, gateway: LocalGateway): Players {
   const runners = createRunners(gateway);
-  let script: readonly (readonly Deed[])[] = [["answer", "finish"]];
+  let script: Script = [["answer", "finish"]];
   let isStopped = false;
   const turn = async (): Promise<void> => {
     collectGarbage(api);
     for (const { body } of api.store.list(PODS)) {
       const pod = body as unknown as Pod;
-      if (pod.status?.phase === undefined) setPhase(api, pod, "Running");
-      else if (pod.status.phase === "Running" && pod.metadata.labels?.[LABELS.component] === "runner") await runners.act(pod, script, () => setPhase(api, pod, "Failed"));
+      if (pod.status?.phase === undefined) setStatus(api, pod, { phase: "Running", podIP: "10.0.0.7", ...containerOf({ running: { startedAt: new Date().toISOString() } }) });
+      else if (pod.status.phase === "Running" && pod.metadata.labels?.[LABELS.component] === "runner") await runners.act(pod, script, (how) => end(api, pod, how));
     }
   };
   const played = (async () => {
@@ -56,14 +63,22 @@ export function startPlayers(api: FakeApiServer, gateway: LocalGateway): Players
   };
 }
 
-/** The kubelet's word about a pod's one container. */
-function setPhase(api: FakeApiServer, { metadata }: Pod, phase: "Running" | "Failed"): void {
+/** The kubelet's word about a pod and its one container. */
+function setStatus(api: FakeApiServer, { metadata }: Pod, status: unknown): void {
   const key = { collection: PODS, namespace: metadata.namespace, name: metadata.name };
-  const at = new Date().toISOString();
-  const state = phase === "Running" ? { running: { startedAt: at } } : { terminated: { exitCode: 1, reason: "Error", finishedAt: at } };
   const found = api.store.list(PODS).find(({ body }) => body.metadata.uid === metadata.uid);
-  if (found === undefined) return;
-  api.store.update(key, { ...found.body, status: { phase, podIP: "10.0.0.7", containerStatuses: [{ name: "main", state }] } }, true);
+  if (found !== undefined) api.store.update(key, { ...found.body, status }, true);
+}
+
+function containerOf(state: unknown): object {
+  return { containerStatuses: [{ name: "main", state }] };
+}
+
+function end(api: FakeApiServer, pod: Pod, how: "die" | "evict"): void {
+  if (how === "die") return setStatus(api, pod, { phase: "Failed", ...containerOf({ terminated: { exitCode: 1, reason: "Error", finishedAt: new Date().toISOString() } }) });
+  // It stood on the node for a while: no rest is left before the next attempt.
+  const finishedAt = new Date(Date.now() - 60_000).toISOString();
+  setStatus(api, pod, { phase: "Failed", reason: "Evicted", message: "The node was low on resource: memory.", ...containerOf({ terminated: { exitCode: 137, reason: "Error", finishedAt } }) });
 }
 
 /** Deletes what has owners of which none exists any more. */
@@ -81,38 +96,52 @@ function collectGarbage(api: FakeApiServer): void {
 }
 
 interface Progress {
+  readonly deeds: readonly Deed[];
+  readonly epoch: number;
   done: number;
   batch: number;
+  /** Sent, and nobody knows whether it arrived: the same again is the same batch. */
+  pending?: readonly NewEvent[];
+}
+
+interface Told {
   epoch: number;
+  turn: number;
+  /** What its newest answer has seen. */
+  seq: number;
+  attempts: number;
 }
 
 /** Runners that append what their script says, each event asked for at the real gateway with the pod's own token. */
 function createRunners(gateway: LocalGateway) {
   const pods = new Map<string, Progress>();
+  const sessions = new Map<string, Told>();
   let deeds = 0;
-  const sessions = new Map<string, { epoch: number; turn: number; seq: number; attempts: number }>();
 
   const append = async (pod: Pod, progress: Progress, events: readonly NewEvent[]): Promise<boolean> => {
     const { namespace, uid, name } = pod.metadata;
     const token = gateway.reviews.runnerToken({ namespace, podUid: uid, podName: name });
+    progress.pending = events;
     const body = { epoch: progress.epoch, batch: progress.batch + 1, events };
     const reply = await send(gateway, { method: "POST", path: "/v1/runner/events", token, body }).catch(() => undefined);
+    if (reply !== undefined && reply.status < 500) delete progress.pending;
     if (reply?.status !== 200) return false;
     progress.batch += 1;
     const session = sessionOf(pod);
     session.seq = Math.max(session.seq, ...(reply.body as { events: { seq: number }[] }).events.map(({ seq }) => seq));
     return true;
   };
-  const sessionOf = ({ metadata }: Pod) => {
+  const sessionOf = ({ metadata }: Pod): Told => {
     const uid = metadata.labels?.[LABELS.sessionUid] ?? "";
     const known = sessions.get(uid) ?? { epoch: 0, turn: 0, seq: 2, attempts: 0 };
     sessions.set(uid, known);
     return known;
   };
 
-  const begin = async (pod: Pod): Promise<Progress | undefined> => {
+  const begin = async (pod: Pod, script: Script): Promise<Progress | undefined> => {
     const session = sessionOf(pod);
-    const progress = { done: 0, batch: 0, epoch: session.epoch + 1 };
+    const line = script[Math.min(session.attempts + 1, script.length) - 1] ?? [];
+    const progress: Progress = { deeds: line, done: 0, batch: 0, epoch: session.epoch + 1 };
     if (!(await append(pod, progress, [startedEvent(pod.metadata.uid, progress.epoch)]))) return undefined;
     session.epoch = progress.epoch;
     session.attempts += 1;
@@ -120,7 +149,7 @@ function createRunners(gateway: LocalGateway) {
     return progress;
   };
 
-  const eventsOf = (pod: Pod, deed: "answer" | "sandbox" | "finish"): readonly NewEvent[] => {
+  const eventsOf = (pod: Pod, deed: "answer" | "sandbox" | "finish" | "wait"): readonly NewEvent[] => {
     const session = sessionOf(pod);
     switch (deed) {
       case "answer":
@@ -129,21 +158,25 @@ function createRunners(gateway: LocalGateway) {
         return [event("sandbox.requested", { reason: "a tool needs it" })];
       case "finish":
         return [runFinishedEvent({ through: session.seq })];
+      case "wait":
+        return [event("run.waiting", { for: "input", text: "Done.", through: session.seq })];
     }
   };
 
+  const note = (pod: Pod, progress: Progress, deed: Deed): void => {
+    if (deed === "answer") sessionOf(pod).turn += 1;
+    progress.done += 1;
+    deeds += 1;
+  };
+
   return {
-    act: async (pod: Pod, script: readonly (readonly Deed[])[], die: () => void): Promise<void> => {
-      const progress = pods.get(pod.metadata.uid) ?? (await begin(pod));
-      if (progress === undefined) return;
-      const session = sessionOf(pod);
-      const deed = script[Math.min(session.attempts, script.length) - 1]?.[progress.done];
-      if (deed === undefined || deed === "stay") return;
-      if (deed === "die") die();
-      else if (!(await append(pod, progress, eventsOf(pod, deed)))) return;
-      if (deed === "answer") session.turn += 1;
-      progress.done += 1;
-      deeds += 1;
+    act: async (pod: Pod, script: Script, stop: (how: "die" | "evict") => void): Promise<void> => {
+      const progress = pods.get(pod.metadata.uid) ?? (await begin(pod, script));
+      const deed = progress?.deeds[progress.done];
+      if (progress === undefined || deed === undefined || deed === "stay") return;
+      if (deed === "die" || deed === "evict") stop(deed);
+      else if (!(await append(pod, progress, progress.pending ?? eventsOf(pod, deed)))) return;
+      note(pod, progress, deed);
     },
     deeds: () => deeds,
   };

@@ -4,10 +4,11 @@ import https from "node:https";
 import http2 from "node:http2";
 import type { ClientHttp2Session, IncomingHttpHeaders, ServerHttp2Session, ServerHttp2Stream } from "node:http2";
 import type { AddressInfo, Socket } from "node:net";
+import { Transform } from "node:stream";
 import { isWrite } from "./fate.ts";
 import type { Fate } from "./fate.ts";
 
-// What stands between one operator and its two servers: everything passes, until the operator's fate says that it dies or that an answer is lost.
+// What stands between one operator and its two servers: everything passes, until the operator's fate says that it dies, freezes or misses an answer.
 
 export interface Relay {
   readonly url: string;
@@ -23,25 +24,33 @@ export async function relayToApi(target: string, fate: Fate): Promise<Relay> {
   const answer = async (stream: ServerHttp2Stream, headers: IncomingHttpHeaders): Promise<void> => {
     const line = describe(headers);
     const body = await readAll(stream);
+    // A request that was reset looks like one that has ended.
+    if (stream.aborted) return;
+    await fate.thawed();
     if (fate.before(line) === "dead") return;
     if (upstream.closed || upstream.destroyed) upstream = connect(target);
     const request = upstream.request(withoutConnection(headers), { endStream: body.length === 0 });
     request.on("error", () => stream.destroy());
+    request.on("close", () => {
+      if (!request.readableEnded && !fate.isDead()) stream.destroy();
+    });
     request.on("response", (received) => {
       if (!isWrite(line)) {
         if (stream.destroyed) return void request.destroy();
         stream.respond(withoutConnection(received));
-        request.pipe(stream);
+        request.pipe(frozenWith(fate)).pipe(stream);
         stream.on("close", () => request.destroy());
         return;
       }
       void readAll(request).then((text) => {
         const verdict = fate.after(line);
         if (verdict === "lost") stream.session?.destroy();
-        if (verdict !== "answered" || stream.destroyed) return;
-        stream.respond(withoutConnection(received));
-        stream.end(text);
-      });
+        void fate.thawed().then(() => {
+          if (verdict !== "answered" || stream.destroyed) return;
+          stream.respond(withoutConnection(received));
+          stream.end(text);
+        });
+      }).catch(() => stream.destroy());
     });
     if (body.length > 0) request.end(body);
   };
@@ -70,20 +79,21 @@ export async function relayToGateway(target: { readonly url: string; readonly ca
   const answer = async (incoming: IncomingMessage, outgoing: ServerResponse): Promise<void> => {
     const line = `${incoming.method ?? ""} ${incoming.url ?? ""}`;
     const body = await readAll(incoming);
+    await fate.thawed();
     if (fate.before(line) === "dead") return;
     const request = https.request(new URL(incoming.url ?? "/", target.url), { agent, method: incoming.method, headers: incoming.headers }, (received) => {
       if (!isWrite(line)) {
         outgoing.writeHead(received.statusCode ?? 502, received.headers);
         outgoing.flushHeaders();
-        received.pipe(outgoing);
+        received.pipe(frozenWith(fate)).pipe(outgoing);
         outgoing.on("close", () => received.destroy());
         return;
       }
       void readAll(received).then((text) => {
         const verdict = fate.after(line);
         if (verdict === "lost") incoming.socket.destroy();
-        if (verdict === "answered") outgoing.writeHead(received.statusCode ?? 502, received.headers).end(text);
-      });
+        if (verdict === "answered") void fate.thawed().then(() => outgoing.writeHead(received.statusCode ?? 502, received.headers).end(text));
+      }).catch(() => incoming.socket.destroy());
     });
     request.on("error", () => incoming.socket.destroy());
     outgoing.on("close", () => request.destroy());
@@ -101,6 +111,11 @@ export async function relayToGateway(target: { readonly url: string; readonly ca
     for (const socket of sockets) socket.destroy();
   });
   return { url: await listen(server), close: () => closeAll(server, sockets, () => agent.destroy()) };
+}
+
+/** Holds back what passes while the operator is frozen. */
+function frozenWith(fate: Fate): Transform {
+  return new Transform({ transform: (chunk, _encoding, pass) => void fate.thawed().then(() => pass(null, chunk)) });
 }
 
 function connect(target: string): ClientHttp2Session {

@@ -3,15 +3,18 @@ import { startOperator } from "../../operator/src/operator.ts";
 import type { Operator } from "../../operator/src/operator.ts";
 import { createLogger } from "../../operator/src/telemetry/log.ts";
 import { createMetrics } from "../../operator/src/telemetry/metrics.ts";
+import type { LaneOptions } from "../../operator/src/cluster/session.ts";
+import type { LogEvent } from "@paddock/api/log/events";
 import { API_VERSION, GROUP, KINDS, VERSION } from "@paddock/api/group";
 import type { KindName } from "@paddock/api/group";
 import { startFakeApiServer } from "../fakes/apiserver.ts";
 import type { FakeApiServer } from "../fakes/apiserver.ts";
-import { follow } from "../fakes/client.ts";
+import type { Body } from "../fakes/apiserver-store.ts";
+import { follow, send } from "../fakes/client.ts";
 import type { LocalGateway } from "../fakes/gateway.ts";
 import type { Fate } from "./fate.ts";
 import { startPlayers } from "./players.ts";
-import type { Deed } from "./players.ts";
+import type { Script } from "./players.ts";
 import { relayToApi, relayToGateway } from "./relay.ts";
 
 // A cluster in one process: an API server that keeps the real one's rules, the real gateway, the real operator between them, and players for
@@ -23,16 +26,33 @@ export const OURS = `/apis/${GROUP}/${VERSION}`;
 export interface World {
   readonly api: FakeApiServer;
   readonly gateway: LocalGateway;
-  /** What runners do from now on, by attempt; the last line counts for all later ones. */
-  play(script: readonly (readonly Deed[])[]): void;
+  /** What runners do that begin from now on. */
+  play(script: Script): void;
   /** What runners have done so far. */
   deeds(): number;
   make(kind: KindName, name: string, spec: unknown, more?: { readonly annotations?: Readonly<Record<string, string>>; readonly status?: unknown }): string;
+  /** Changes an object as its owner does. */
+  edit(kind: KindName, name: string, change: (object: Body) => Pick<Partial<Body>, "metadata" | "spec">): void;
+  remove(kind: KindName, name: string): void;
+  /** A person's message to a session; the same key again is the same message. Resolves to whether the gateway has taken it. */
+  say(session: string, key: string): Promise<boolean>;
+  /** The log of a session by its UID; empty when there is none. */
+  log(uid: string): Promise<readonly LogEvent[]>;
+  /** Records that nobody has acknowledged. */
+  records(): Promise<number>;
   /** Starts an operator with this fate. */
-  start(fate: Fate): Promise<Running>;
+  start(fate: Fate, how?: Start): Promise<Running>;
   /** Objects and records as they stand, without what differs from run to run. */
   describe(): Promise<unknown>;
   close(): Promise<void>;
+}
+
+/** What differs from an operator as the chart starts it. */
+export interface Start {
+  readonly leaseSeconds?: number;
+  /** What stands between the operator and its relay to the API server, by the address of either. */
+  readonly through?: (url: string) => Promise<string>;
+  readonly patience?: { readonly lane: LaneOptions };
 }
 
 export interface Running {
@@ -49,10 +69,11 @@ export async function createWorld(gateway: LocalGateway): Promise<World> {
   api.store.create("/api/v1/configmaps", "paddock-system", { metadata: { name: "paddock-gateway-ca" }, data: { "ca.crt": gateway.ca } });
   const players = startPlayers(api, gateway);
   const token = gateway.reviews.operatorToken();
+  const person = gateway.reviews.personToken("ann", [NAMESPACE], ["get", "create"]);
   const running = new Set<Running>();
   const ends: Promise<unknown>[] = [];
 
-  const start = async (fate: Fate): Promise<Running> => {
+  const start = async (fate: Fate, { leaseSeconds = 15, through = async (url) => url, patience }: Start = {}): Promise<Running> => {
     const relays = [await relayToApi(api.url, fate), await relayToGateway(gateway, fate)] as const;
     const config = {
       ...readConfig({
@@ -60,11 +81,12 @@ export async function createWorld(gateway: LocalGateway): Promise<World> {
         PADDOCK_GATEWAY_URL: "https://paddock-gateway.paddock-system.svc:8443",
         PADDOCK_RUNNER_IMAGE: "runner:1",
         PADDOCK_SANDBOX_IMAGE: "sandbox:1",
+        PADDOCK_LEASE_SECONDS: String(leaseSeconds),
       }),
       gatewayDialUrl: relays[1].url,
     };
-    const connection = { url: relays[0].url, tls: async () => ({}), authorization: async () => undefined };
-    const operator = startOperator({ config, connection, token: async () => token, metrics: createMetrics(), log: createLogger("silent"), readPolicy: async (wanted) => wanted });
+    const connection = { url: await through(relays[0].url), tls: async () => ({}), authorization: async () => undefined };
+    const operator = startOperator({ config, connection, token: async () => token, metrics: createMetrics(), log: createLogger("silent"), readPolicy: async (wanted) => wanted, ...(patience === undefined ? {} : { patience }) });
     const one: Running = {
       operator, fate,
       end: () => {
@@ -92,7 +114,26 @@ export async function createWorld(gateway: LocalGateway): Promise<World> {
       }
       return metadata.uid;
     },
-    describe: async () => ({ objects: describeObjects(api), records: await countRecords(gateway, token) }),
+    edit: (kind, name, change) => {
+      const key = { collection: `${OURS}/${KINDS[kind].plural}`, namespace: NAMESPACE, name };
+      const body = api.store.get(key);
+      const { metadata = body.metadata, spec = body.spec } = change(body);
+      api.store.update(key, { ...body, metadata, spec }, false);
+    },
+    remove: (kind, name) => void api.store.delete({ collection: `${OURS}/${KINDS[kind].plural}`, namespace: NAMESPACE, name }, undefined),
+    say: async (session, key) => {
+      const body = { type: "input.received", data: { content: "And now?" } };
+      const sent = { method: "POST", path: `/v1/namespaces/${NAMESPACE}/sessions/${session}/events`, token: person, headers: { "idempotency-key": key }, body };
+      const reply = await send(gateway, sent).catch(() => undefined);
+      return reply?.status === 200;
+    },
+    log: (uid) => readLog(gateway, person, { uid, name: nameByUid(api, uid) }),
+    records: () => countRecords(gateway, token),
+    describe: async () => {
+      const logs = await Promise.all(api.store.list(`${OURS}/sessions`).map(({ body: { metadata } }) => readLog(gateway, person, metadata)));
+      const text = JSON.stringify({ objects: describeObjects(api), logs: logs.map(describeLog).sort(), records: await countRecords(gateway, token) });
+      return JSON.parse(anonymous(text)) as unknown;
+    },
     close: async () => {
       await players.stop();
       for (const one of running) one.end();
@@ -121,18 +162,18 @@ function describeObjects(api: FakeApiServer): unknown {
   const rows = COLLECTIONS.flatMap((collection) =>
     api.store.list(collection).map(({ body }) => {
       const { metadata, spec, status } = body as unknown as Stored;
-      return { name: `${collection.split("/").at(-1) ?? ""}/${nameOf(metadata.name)}`, ...(collection.startsWith(OURS) ? { spec, status: describeStatus(status) } : {}) };
+      return { name: `${collection.split("/").at(-1) ?? ""}/${anonymous(metadata.name)}`, ...(collection.startsWith(OURS) ? { spec, status: describeStatus(status) } : {}) };
     }),
   );
   return rows.sort((a, b) => a.name.localeCompare(b.name));
 }
 
-// A scheduled session's name holds its Schedule's UID and the minute.
-function nameOf(name: string): string {
-  return name.replace(/-[0-9a-f]{6,}-[0-9]{12}/, "-HASH-MINUTE").replace(/-[0-9a-f]{6,}-t[0-9a-f]+/, "-HASH-TRIGGER");
+// A scheduled session's name holds its Schedule's UID, and the minute or a trigger or the generation.
+function anonymous(text: string): string {
+  return text.replace(/-[0-9a-f]{8}-([0-9]{12}|t[0-9a-f]{10}|g[0-9]+)/g, (_name, last: string) => `-HASH-${/^[0-9]/.test(last) ? "MINUTE" : last}`);
 }
 
-const VOLATILE = new Set(["startTime", "completionTime", "trace", "lastEventSeq", "recentSteps", "environmentRevision", "agentRevision", "nextScheduleTime", "lastScheduleTime", "lastSuccessfulTime"]);
+const VOLATILE = new Set(["startTime", "completionTime", "trace", "lastEventSeq", "recentSteps", "environmentRevision", "agentRevision", "nextScheduleTime", "lastScheduleTime", "lastSuccessfulTime", "lastCompletionTime"]);
 
 function describeStatus(status: Stored["status"]): unknown {
   if (status === undefined) return undefined;
@@ -143,6 +184,21 @@ function describeStatus(status: Stored["status"]): unknown {
     attempts: runner?.attempts,
     hasSandbox: sandbox !== undefined,
   };
+}
+
+function nameByUid(api: FakeApiServer, uid: string): string {
+  return api.store.since(0).find(({ object: { body } }) => body.metadata.uid === uid)?.object.body.metadata.name ?? "";
+}
+
+async function readLog(gateway: LocalGateway, token: string, { name, uid }: { readonly name: string; readonly uid: string }): Promise<readonly LogEvent[]> {
+  const { status, body } = await send(gateway, { path: `/v1/namespaces/${NAMESPACE}/sessions/${name}/events?limit=1000&uid=${uid}`, token });
+  return status === 200 ? (body as { readonly events: readonly LogEvent[] }).events : [];
+}
+
+/** What must have happened once, or as often as people and ticks have asked for it. */
+function describeLog(events: readonly LogEvent[]): string {
+  const count = (type: LogEvent["type"]): number => events.filter((event) => event.type === type).length;
+  return `bound ${count("session.bound")}, inputs ${count("input.received")}, answers ${count("model.responded")}, cancelled ${count("session.cancelled")}, finished ${count("run.finished")}`;
 }
 
 /** Records that nobody has acknowledged. */

@@ -1,0 +1,192 @@
+import assert from "node:assert/strict";
+import type { Condition } from "@paddock/api/object";
+import { ANNOTATIONS } from "@paddock/api/names";
+import type { Script } from "./players.ts";
+import { NAMESPACE, OURS } from "./world.ts";
+import type { World } from "./world.ts";
+
+// What an operator does from a beginning to an end, told by what others do and by how it is over.
+
+export interface Story {
+  readonly name: string;
+  readonly script?: Script;
+  /** Agent and Environment are made by the story too. */
+  readonly isBare?: boolean;
+  /** Of the Environment, beside its model. */
+  readonly environment?: object;
+  /** Records that are left at the end; none when absent. */
+  readonly records?: number;
+  /** Sets the stage. */
+  begin(world: World): void;
+  /** Something that happens on the way, asked again and again until it says true. */
+  meanwhile?(world: World): boolean | Promise<boolean>;
+  isOver(world: World): boolean;
+  /** What must hold at the end beside the state; throws. */
+  check?(world: World): Promise<void>;
+}
+
+const SESSION = { agentRef: { name: "greeter" }, environmentRef: { name: "lab" }, prompt: "Hi" };
+const MODEL = { name: "m", model: "m", baseURL: "https://models.example.com/v1" };
+
+interface Seen {
+  readonly metadata: { readonly name: string; readonly uid: string };
+  readonly status?: { readonly conditions?: readonly Condition[]; readonly observedTrigger?: string };
+}
+
+function objectsOf(world: World, plural: string): readonly Seen[] {
+  return world.api.store.list(`${OURS}/${plural}`).map(({ body }) => body as unknown as Seen);
+}
+
+function has({ status }: Seen, type: string, value: string): boolean {
+  return status?.conditions?.some((condition) => condition.type === type && (condition.status === value || condition.reason === value)) === true;
+}
+
+/** All of these objects, at least one, have a condition of this type with this status or reason. */
+function are(world: World, plural: string, type: string, value: string): boolean {
+  const objects = objectsOf(world, plural);
+  return objects.length > 0 && objects.every((object) => has(object, type, value));
+}
+
+const podsOf = (world: World): number => world.api.store.list("/api/v1/pods").length;
+const sessionsOf = (world: World): number => objectsOf(world, "sessions").length;
+const isDone = (world: World): boolean => are(world, "sessions", "Finished", "True") && podsOf(world) === 0;
+const waits = (world: World): boolean => are(world, "sessions", "AwaitingInput", "True") && podsOf(world) === 0;
+const triggerOf = (world: World): string => objectsOf(world, "schedules")[0]?.status?.observedTrigger ?? "";
+const isGone = (world: World): boolean => sessionsOf(world) === 0 && podsOf(world) === 0;
+const startSession = (more: object = {}) => (world: World) => void world.make("Session", "hello", { ...SESSION, ...more });
+
+/** Makes Agent and Environment. */
+export function furnish(world: World, environment: object = {}): void {
+  world.make("Agent", "greeter", { model: { name: "m" }, instructions: "Greet." });
+  world.make("Environment", "lab", { models: [MODEL], ...environment });
+}
+
+export function isFurnished(world: World): boolean {
+  return are(world, "environments", "Ready", "True") && are(world, "agents", "Ready", "True");
+}
+
+/** Announced for the minute that has just begun: it is due as soon as an operator looks, and then not for an hour. */
+function startSchedule(world: World, more: object = {}, session: object = {}): void {
+  const due = new Date(Date.now() - (Date.now() % 60_000));
+  const spec = { schedule: `${due.getUTCMinutes()} * * * *`, startingDeadlineSeconds: 1800, sessionTemplate: { spec: { ...SESSION, ...session } }, ...more };
+  world.make("Schedule", "hourly", spec, { status: { observedGeneration: 1, nextScheduleTime: due.toISOString() } });
+}
+
+function trigger(world: World, value: string): true {
+  world.edit("Schedule", "hourly", ({ metadata }) => ({ metadata: { ...metadata, annotations: { [ANNOTATIONS.trigger]: value } } }));
+  return true;
+}
+
+export const STORIES: readonly Story[] = [
+  {
+    name: "an Environment and an Agent from nothing",
+    isBare: true,
+    begin: furnish,
+    isOver: isFurnished,
+  },
+  { name: "a session from nothing to its end", begin: startSession(), isOver: isDone },
+  { name: "a runner that dies once", script: [["answer", "die"], ["answer", "finish"]], begin: startSession(), isOver: isDone },
+  { name: "a runner whose node evicts it", script: [["answer", "evict"], ["answer", "finish"]], begin: startSession(), isOver: isDone },
+  { name: "a session with a sandbox", script: [["sandbox", "answer", "finish"]], begin: startSession(), isOver: isDone },
+  {
+    name: "a session that takes prompt and files from a ConfigMap",
+    begin: (world) => {
+      world.api.store.create("/api/v1/configmaps", NAMESPACE, { metadata: { name: "texts" }, data: { prompt: "Hi there", notes: "Be kind." } });
+      const { prompt: _, ...spec } = SESSION;
+      const from = (key: string) => ({ configMapKeyRef: { name: "texts", key } });
+      world.make("Session", "hello", { ...spec, promptFrom: from("prompt"), files: [{ path: "notes.md", ...from("notes") }] });
+    },
+    isOver: isDone,
+  },
+  {
+    name: "a session that is cancelled",
+    script: [["answer", "stay"]],
+    begin: startSession(),
+    meanwhile: (world) => {
+      if (world.deeds() === 0) return false;
+      world.edit("Session", "hello", () => ({ spec: { ...SESSION, cancel: true } }));
+      return true;
+    },
+    isOver: isDone,
+  },
+  {
+    name: "a session that is deleted while it runs",
+    script: [["answer", "stay"]],
+    begin: startSession(),
+    meanwhile: (world) => {
+      if (world.deeds() === 0) return false;
+      world.remove("Session", "hello");
+      return true;
+    },
+    isOver: isGone,
+  },
+  { name: "a session that is deleted after its end", begin: startSession({ ttlSecondsAfterFinished: 0 }), isOver: isGone },
+  {
+    name: "two sessions and one slot",
+    environment: { budget: { maxConcurrentSessions: 1 } },
+    begin: (world) => {
+      for (const name of ["hello", "other"]) world.make("Session", name, SESSION);
+    },
+    isOver: (world) => isDone(world) && sessionsOf(world) === 2,
+    check: async (world) => {
+      const logs = await Promise.all(objectsOf(world, "sessions").map(({ metadata }) => world.log(metadata.uid)));
+      const [first, second] = logs.map((log) => ({ from: log[0]?.at ?? "never", to: log.at(-1)?.at ?? "never" })).sort((a, b) => a.from.localeCompare(b.from));
+      assert.ok(first !== undefined && second !== undefined && first.to <= second.from, JSON.stringify(logs.map((log) => log.map(({ type, at }) => `${at} ${type}`))));
+    },
+  },
+  {
+    name: "a conversation that waits, gives up its pods and is woken by a message",
+    script: [["answer", "wait"]],
+    records: 1,
+    begin: startSession({ mode: "Conversation", idleTimeoutSeconds: 0 }),
+    meanwhile: (world) => waits(world) && world.say("hello", "second"),
+    isOver: (world) => world.deeds() === 4 && waits(world),
+  },
+  {
+    name: "a session whose pods are opened by somebody's network policy",
+    script: [["answer", "stay"]],
+    begin: startSession(),
+    meanwhile: (world) => {
+      if (world.deeds() === 0) return false;
+      const spec = { podSelector: {}, policyTypes: ["Ingress"], ingress: [{}] };
+      world.api.store.create("/apis/networking.k8s.io/v1/networkpolicies", NAMESPACE, { metadata: { name: "open" }, spec });
+      return true;
+    },
+    isOver: (world) => isDone(world) && are(world, "sessions", "Succeeded", "NotIsolated") && are(world, "environments", "Ready", "NetworkPolicyConflict"),
+  },
+  {
+    name: "a schedule that fires",
+    begin: startSchedule,
+    isOver: (world) => isDone(world) && are(world, "schedules", "LastRunSucceeded", "True"),
+  },
+  {
+    name: "a schedule that goes on with one conversation",
+    script: [["answer", "wait"]],
+    records: 1,
+    begin: (world) => startSchedule(world, { sessionMode: "Resume" }, { mode: "Conversation", idleTimeoutSeconds: 0 }),
+    meanwhile: (world) => waits(world) && trigger(world, "again"),
+    isOver: (world) => world.deeds() === 4 && waits(world) && triggerOf(world) === "again",
+  },
+  {
+    name: "a schedule that replaces what still runs",
+    script: [["answer", "stay"]],
+    begin: (world) => startSchedule(world, { concurrencyPolicy: "Replace" }),
+    meanwhile: (world) => {
+      if (world.deeds() === 0) return false;
+      world.play([["answer", "finish"]]);
+      return trigger(world, "again");
+    },
+    isOver: (world) => isDone(world) && sessionsOf(world) === 1 && triggerOf(world) === "again" && are(world, "schedules", "LastRunSucceeded", "True"),
+  },
+  {
+    name: "a schedule that keeps one session of three",
+    begin: (world) => startSchedule(world, { successfulSessionsHistoryLimit: 1 }),
+    meanwhile: (world) => {
+      if (!isDone(world) || sessionsOf(world) !== 1) return false;
+      const told = triggerOf(world);
+      if (told === "") return !trigger(world, "second");
+      return trigger(world, "third");
+    },
+    isOver: (world) => isDone(world) && sessionsOf(world) === 1 && triggerOf(world) === "third" && objectsOf(world, "sessions")[0]?.metadata.name.includes("-t") === true,
+  },
+];
