@@ -1,13 +1,12 @@
 import { spawn } from "node:child_process";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-
-const root = join(import.meta.dirname, "../..");
+import { kubeconfigFile, toolsDir } from "../cluster/checkout.ts";
 
 /** Where `npm run cluster:up` puts the kubeconfig of the cluster that the tests use. */
-export const KUBECONFIG = join(root, ".cluster/kubeconfig");
+export const KUBECONFIG = kubeconfigFile;
 
-const bundled = join(root, ".cluster/bin/kubectl");
+const bundled = join(toolsDir, "kubectl");
 
 /** The kubectl the cluster came with, else the one on the PATH. Asked for each time: the cluster may have come up since. */
 export function kubectlProgram(): string {

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { connect as connectHttp2 } from "node:http2";
 import { rm } from "node:fs/promises";
 import { createServer, request } from "node:http";
+import type { Server } from "node:http";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { TestContext } from "node:test";
@@ -136,12 +137,7 @@ test("a sandbox that was cut off without a word is noticed, and its calls are le
   assert.match(await link.closed, /broke/);
 });
 
-test("garbage on the channel ends the link, not the process", async (t) => {
-  const hostile = createServer((_request, response) => void response.writeHead(200, { "content-type": "application/json" }).end('{"workspace":"/workspace","protocol":1}'));
-  hostile.on("upgrade", (_request, socket) => {
-    socket.on("error", () => undefined);
-    socket.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: paddock-egress\r\n\r\nnot http2 at all, but long enough to be read as a preface");
-  });
+async function listen(t: TestContext, hostile: Server): Promise<LinkTarget> {
   await new Promise<void>((resolve) => hostile.listen(0, "127.0.0.1", resolve));
   t.after(() => {
     hostile.closeAllConnections();
@@ -149,10 +145,29 @@ test("garbage on the channel ends the link, not the process", async (t) => {
   });
   const address = hostile.address();
   assert.ok(typeof address === "object" && address !== null);
-  const link = await open(t, target(address));
+  return target(address);
+}
+
+test("garbage on the channel ends the link, not the process", async (t) => {
+  const hostile = createServer((_request, response) => void response.writeHead(200, { "content-type": "application/json" }).end('{"workspace":"/workspace","protocol":1}'));
+  hostile.on("upgrade", (_request, socket) => {
+    socket.on("error", () => undefined);
+    socket.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: paddock-egress\r\n\r\nnot http2 at all, but long enough to be read as a preface");
+  });
+  const link = await open(t, await listen(t, hostile));
   await link.closed;
   await assert.rejects(link.call(bash("true"), never), LinkLost);
 });
+
+/** The link to a server that takes the channel as a sandbox does; the test says how it answers calls. */
+async function openHostile(t: TestContext, hostile: Server): Promise<Link> {
+  hostile.on("upgrade", (_request, socket) => {
+    socket.on("error", () => undefined);
+    socket.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: paddock-egress\r\n\r\n");
+    connectHttp2("http://runner", { createConnection: () => socket }).on("error", () => undefined);
+  });
+  return open(t, await listen(t, hostile));
+}
 
 test("a sandbox that answers more than a result may have is let go", async (t) => {
   const hostile = createServer((asked, response) => {
@@ -164,19 +179,7 @@ test("a sandbox that answers more than a result may have is let go", async (t) =
     response.on("error", () => undefined);
     flood();
   });
-  hostile.on("upgrade", (_request, socket) => {
-    socket.on("error", () => undefined);
-    socket.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: paddock-egress\r\n\r\n");
-    connectHttp2("http://runner", { createConnection: () => socket }).on("error", () => undefined);
-  });
-  await new Promise<void>((resolve) => hostile.listen(0, "127.0.0.1", resolve));
-  t.after(() => {
-    hostile.closeAllConnections();
-    hostile.close();
-  });
-  const address = hostile.address();
-  assert.ok(typeof address === "object" && address !== null);
-  const link = await open(t, target(address));
+  const link = await openHostile(t, hostile);
   await assert.rejects(link.call(bash("true"), never), /more than \d+ bytes/);
 });
 
@@ -186,18 +189,6 @@ test("a sandbox that turns a call's connection round instead of answering is let
     asked.socket.on("error", () => undefined);
     asked.socket.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: paddock-egress\r\n\r\n");
   });
-  hostile.on("upgrade", (_request, socket) => {
-    socket.on("error", () => undefined);
-    socket.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: paddock-egress\r\n\r\n");
-    connectHttp2("http://runner", { createConnection: () => socket }).on("error", () => undefined);
-  });
-  await new Promise<void>((resolve) => hostile.listen(0, "127.0.0.1", resolve));
-  t.after(() => {
-    hostile.closeAllConnections();
-    hostile.close();
-  });
-  const address = hostile.address();
-  assert.ok(typeof address === "object" && address !== null);
-  const link = await open(t, target(address));
+  const link = await openHostile(t, hostile);
   await assert.rejects(link.call(bash("true"), never), LinkLost);
 });
