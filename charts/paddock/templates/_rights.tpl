@@ -72,6 +72,7 @@
     - schedule-references.{{ .Release.Namespace }}.paddock.dev
     - reserved-metadata.{{ .Release.Namespace }}.paddock.dev
     - session-owners.{{ .Release.Namespace }}.paddock.dev
+    - pod-owners.{{ .Release.Namespace }}.paddock.dev
     - status-writes.{{ .Release.Namespace }}.paddock.dev
     - creator-proof.{{ .Release.Namespace }}.paddock.dev
     - runner-exec.{{ .Release.Namespace }}.paddock.dev
@@ -95,6 +96,7 @@
     - schedule-references.{{ .Release.Namespace }}.paddock.dev
     - reserved-metadata.{{ .Release.Namespace }}.paddock.dev
     - session-owners.{{ .Release.Namespace }}.paddock.dev
+    - pod-owners.{{ .Release.Namespace }}.paddock.dev
     - status-writes.{{ .Release.Namespace }}.paddock.dev
     - creator-proof.{{ .Release.Namespace }}.paddock.dev
     - runner-exec.{{ .Release.Namespace }}.paddock.dev

@@ -3,7 +3,7 @@ import { creatorProof, creatorStamp } from "./creator.ts";
 import { operatorAccounts, operatorDeletes, operatorPods, operatorPolicies, operatorSessions } from "./operator.ts";
 import { type AdmissionObject, type Release, type ValidatingDefinition, buildMutating, buildValidating } from "./policy.ts";
 import { agentReferences, environmentReferences, scheduleReferences, sessionReferences } from "./references.ts";
-import { reservedMetadata, sessionOwners, statusWrites } from "./reserved.ts";
+import { podOwners, reservedMetadata, sessionOwners, statusWrites } from "./reserved.ts";
 import { runnerChange, runnerExec, runnerTokens } from "./runner-access.ts";
 
 /** Every validating policy of a release. */
@@ -15,6 +15,7 @@ export function validatingDefinitions(release: Release): readonly ValidatingDefi
     scheduleReferences(),
     reservedMetadata(release),
     sessionOwners(release),
+    podOwners(),
     statusWrites(release),
     creatorProof(release),
     runnerExec(),

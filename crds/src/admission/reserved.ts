@@ -81,6 +81,27 @@ export function sessionOwners(release: Release): ValidatingDefinition {
   };
 }
 
+/**
+ * A pod of ours ends with its owner, and by its owner the operator knows it: without one, or with one more, it would outlive its session. The
+ * garbage collector may not take the owner away either, as it does for a Session deleted with --cascade=orphan: it tries again until the operator,
+ * which sees the Session go, has deleted the pods.
+ */
+export function podOwners(): ValidatingDefinition {
+  const component = celString(LABELS.component);
+  const owners = (side: "object" | "oldObject") => `(has(${side}.metadata.ownerReferences) ? ${side}.metadata.ownerReferences : [])`;
+  return {
+    name: "pod-owners",
+    rules: [{ group: "", version: "v1", operations: ["UPDATE"], resources: ["pods"] }],
+    conditions: [{ name: "paddocks-by-label", expression: `has(oldObject.metadata.labels) && ${component} in oldObject.metadata.labels` }],
+    checks: [
+      {
+        expression: `${owners("object")} == ${owners("oldObject")}`,
+        message: "metadata.ownerReferences of Paddock's pods stay as they are, for a pod ends with its owner: delete or cancel the Session",
+      },
+    ],
+  };
+}
+
 /** Status is the operator's word. Rights say so already; a role with `*` would not. Approvals have a policy of their own. */
 export function statusWrites(release: Release): ValidatingDefinition {
   const kinds = Object.values(KINDS).filter(({ kind }) => kind !== "Approval");
