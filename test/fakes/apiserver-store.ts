@@ -8,6 +8,8 @@ export interface FakeStore {
   compactedAt(): number;
   compact(): void;
   list(collection: string): readonly FakeObject[];
+  /** Everything that ever happened, whatever watches have missed. */
+  journal(): readonly { readonly type: string; readonly object: FakeObject }[];
   since(version: number): readonly { readonly type: string; readonly object: FakeObject }[];
   get(key: FakeKey): Body;
   /** `dryRun`: answers as for a create and keeps nothing. */
@@ -63,6 +65,7 @@ type Given = Omit<Partial<Body>, "metadata"> & { readonly metadata?: Partial<Bod
 
 export function createFakeStore(onEvent: Listener): FakeStore {
   const objects = new Map<string, FakeObject>();
+  const journal: { readonly type: string; readonly object: FakeObject }[] = [];
   const history: { readonly version: number; readonly type: string; readonly object: FakeObject }[] = [];
   let version = 100;
   let compactedAt = 0;
@@ -70,6 +73,7 @@ export function createFakeStore(onEvent: Listener): FakeStore {
   const textOf = ({ collection, namespace, name }: FakeKey): string => `${collection}|${namespace}|${name}`;
   const record = (type: string, object: FakeObject): void => {
     history.push({ version, type, object });
+    journal.push({ type, object });
     onEvent(type, object);
   };
   const find = (key: FakeKey): FakeObject => {
@@ -128,6 +132,7 @@ export function createFakeStore(onEvent: Listener): FakeStore {
       history.length = 0;
     },
     list: (collection) => [...objects.values()].filter((object) => object.collection === collection),
+    journal: () => journal,
     since: (from) => history.filter((entry) => entry.version > from),
     get: (key) => find(key).body,
     create: (collection, namespace, body, dryRun = false) => {
@@ -155,6 +160,7 @@ export function createFakeStore(onEvent: Listener): FakeStore {
       return change(key, found.body, { ...found.body, metadata: { ...found.body.metadata, deletionTimestamp } });
     },
     deleteUnseen: (key) => {
+      journal.push({ type: "DELETED", object: find(key) });
       objects.delete(textOf(key));
       version += 1;
     },

@@ -86,7 +86,7 @@ for (const when of ["while an operator looks", "while no operator runs"] as cons
       await until(() => hasFinished(world, "hello"));
       assert.equal(reasonOf(world, "hello"), "Completed");
       assert.deepEqual(ownersIn(POLICIES), [second, second]);
-      const history = world.api.store.since(0);
+      const history = world.api.store.journal();
       const made = history.findIndex(({ type, object }) => type === "ADDED" && object.collection === PODS);
       const owned = history.slice(0, made).filter(({ object }) => object.collection === POLICIES && ((object.body.metadata as unknown as Owned).ownerReferences ?? []).some(({ uid }) => uid === second));
       assert.deepEqual([...new Set(owned.map(({ object }) => object.body.metadata.name))].sort(), ["paddock-lab-runner", "paddock-lab-sandbox"]);

@@ -79,7 +79,7 @@ export const podsAsked = ({ fate }: Running): number => fate.writes.filter((line
 
 /** How many pods and sessions there have been by name since the world began: names of children are made once. */
 export function everMade(world: World, collection: string): readonly string[] {
-  return world.api.store.since(0).filter(({ type, object }) => type === "ADDED" && object.collection === collection).map(({ object }) => object.body.metadata.name);
+  return world.api.store.journal().filter(({ type, object }) => type === "ADDED" && object.collection === collection).map(({ object }) => object.body.metadata.name);
 }
 
 /** Minutes of the hour, from `first` minutes ago to the one that has just begun: nothing else is due for a while. */

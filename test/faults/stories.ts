@@ -57,7 +57,7 @@ const startSession = (more: object = {}) => (world: World) => void world.make("S
 
 /** Makes Agent and Environment. */
 export function furnish(world: World, environment: object = {}): void {
-  world.make("Agent", "greeter", { model: { name: "m" }, instructions: "Greet." });
+  world.make("Agent", "greeter", { model: { name: "m" }, instructions: "Greet.", tools: [{ name: "read" }] });
   world.make("Environment", "lab", { models: [MODEL], ...environment });
 }
 

@@ -187,7 +187,7 @@ function describeStatus(status: Stored["status"]): unknown {
 }
 
 function nameByUid(api: FakeApiServer, uid: string): string {
-  return api.store.since(0).find(({ object: { body } }) => body.metadata.uid === uid)?.object.body.metadata.name ?? "";
+  return api.store.journal().find(({ object: { body } }) => body.metadata.uid === uid)?.object.body.metadata.name ?? "";
 }
 
 async function readLog(gateway: LocalGateway, token: string, { name, uid }: { readonly name: string; readonly uid: string }): Promise<readonly LogEvent[]> {
