@@ -1,7 +1,14 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { BatchV1Api, CustomObjectsApi, KubeConfig, Watch } from "@kubernetes/client-node";
+import { BatchV1Api, CustomObjectsApi, KubeConfig } from "@kubernetes/client-node";
 import { API_VERSION, GROUP, VERSION } from "@paddock/api/group";
+import { connectKubeconfig } from "../../operator/src/cluster/connect.ts";
+import { createApiClient } from "../../operator/src/cluster/http.ts";
+import type { ApiClient } from "../../operator/src/cluster/http.ts";
+import { createReflector } from "../../operator/src/cluster/reflector.ts";
+import type { Reflector } from "../../operator/src/cluster/reflector.ts";
+import { slimMeta } from "../../operator/src/cluster/slim.ts";
+import type { Observed } from "../../operator/src/kernel/kind.ts";
 import { eventually } from "../e2e/lab.ts";
 import { KUBECONFIG, kubectl, must } from "../e2e/kubectl.ts";
 import { printFigure, printRatio, quantile } from "./figures.ts";
@@ -36,10 +43,11 @@ async function measure(name: string, disturb: (instant: number) => Promise<void>
   const config = new KubeConfig();
   config.loadFromFile(KUBECONFIG);
   const children: Record<Side, Child[]> = { schedule: [], cronjob: [] };
-  const watches = await Promise.all([
-    watchChildren(config, `/apis/${GROUP}/${VERSION}/namespaces/${namespace}/sessions`, children.schedule),
-    watchChildren(config, `/apis/batch/v1/namespaces/${namespace}/jobs`, children.cronjob),
-  ]);
+  const client = createApiClient(await connectKubeconfig(KUBECONFIG));
+  const watches = [
+    watchChildren(client, { resource: "sessions", path: `/apis/${GROUP}/${VERSION}/namespaces/${namespace}/sessions` }, children.schedule),
+    watchChildren(client, { resource: "jobs", path: `/apis/batch/v1/namespaces/${namespace}/jobs` }, children.cronjob),
+  ];
   try {
     const instant = await createAll(config, namespace);
     await disturb(instant);
@@ -49,21 +57,23 @@ async function measure(name: string, disturb: (instant: number) => Promise<void>
     await sleep(5000);
     print(name, instant, children);
   } finally {
-    for (const watch of watches) watch.abort();
+    await Promise.all(watches.map((watch) => watch.stop()));
+    client.close();
     await kubectl(["delete", "namespace", namespace, "--wait=false"]);
   }
 }
 
-async function watchChildren(config: KubeConfig, path: string, into: Child[]): Promise<AbortController> {
-  type Object = { readonly metadata: { readonly ownerReferences?: readonly { readonly name: string }[] } };
-  return new Watch(config).watch(
-    path,
-    {},
-    (type: string, { metadata }: Object) => {
-      if (type === "ADDED") into.push({ owner: metadata.ownerReferences?.[0]?.name ?? "", seenAt: performance.timeOrigin + performance.now() });
-    },
-    () => undefined,
-  );
+/** Follows a collection, whatever becomes of single watches: each child is noted when it is first seen. */
+function watchChildren(client: ApiClient, { resource, path }: { readonly resource: string; readonly path: string }, into: Child[]): Reflector {
+  const seen = new Set<string>();
+  const note = ({ metadata }: Observed): void => {
+    if (seen.has(metadata.uid)) return;
+    seen.add(metadata.uid);
+    into.push({ owner: metadata.ownerReferences?.[0]?.name ?? "", seenAt: performance.timeOrigin + performance.now() });
+  };
+  const reflector = createReflector({ client, resource, path, slim: (raw) => ({ metadata: slimMeta(raw) }), sink: { replace: (objects) => objects.forEach(note), set: note, remove: () => undefined } });
+  reflector.start();
+  return reflector;
 }
 
 /** Creates both sides and answers the instant at which they are due; throws when creating took so long that it has come. */
