@@ -10,6 +10,7 @@ snapshot.setDefaultSnapshotSerializers([(value) => value as string]);
 for (const { plural } of Object.values(KINDS)) {
   test(`kubectl explain ${plural} --recursive`, async (t) => {
     const text = await must(["explain", plural, "--recursive"]);
-    t.assert.fileSnapshot(text, join(import.meta.dirname, "explain", `${plural}.txt`));
+    // metadata is Kubernetes' own, and grows with its versions.
+    t.assert.fileSnapshot(text.replace(/^ {2}metadata\t[^]*?(?=^ {2}spec\t)/m, ""), join(import.meta.dirname, "explain", `${plural}.txt`));
   });
 }
