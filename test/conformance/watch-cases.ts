@@ -33,8 +33,8 @@ interface Watched {
 
 interface Lab {
   readonly target: ApiTarget;
-  /** A client through a proxy of its own, with pings that notice a dead connection within a second. */
-  through(): Promise<{ readonly client: ApiClient; readonly proxy: TcpProxy }>;
+  /** A client through a proxy of its own, by the target's own connection if not told otherwise, with pings that notice a dead connection within a second. */
+  through(connection?: Connection): Promise<{ readonly client: ApiClient; readonly proxy: TcpProxy }>;
   watch<T extends Observed>(resource: ObservedResource<T>, client: ApiClient, timing?: Partial<ReflectorTiming>): Promise<Watched>;
   make(name: string): Promise<void>;
   remove(name: string): Promise<void>;
@@ -164,27 +164,30 @@ export function watchCases(server: string, open: () => Promise<ApiTarget>): void
   });
 
   withLab("a write whose answer is lost is ambiguous, and repeating it leaves one object", async ({ target, through }) => {
-    const { client, proxy } = await through();
+    const { client, proxy } = await through(target.operator.connection);
     const writer = createClusterWriter(client, new Map());
     await readConfigMap(client, { namespace: target.namespace, name: "none" });
-    const account = { apiVersion: "v1", kind: "ServiceAccount", metadata: { name: "once", namespace: target.namespace, labels: { "app.kubernetes.io/managed-by": "paddock" } } };
+    const account = { apiVersion: "v1", kind: "ServiceAccount", metadata: { name: "paddock-pod", namespace: target.namespace, labels: { "app.kubernetes.io/managed-by": "paddock" } } };
     proxy.loseNextAnswers();
     const error = await writer.act({ verb: "create", object: account }).catch((thrown: unknown) => thrown);
     assert.ok(error instanceof ConnectionError && error.ambiguous, String(error));
     await writer.act({ verb: "create", object: account });
     const list = (await target.client.request({ verb: "list", resource: "serviceaccounts", method: "GET", path: `/api/v1/namespaces/${target.namespace}/serviceaccounts` })) as { items: Observed[] };
-    assert.equal(list.items.filter(({ metadata }) => metadata.name === "once").length, 1);
+    assert.equal(list.items.filter(({ metadata }) => metadata.name === "paddock-pod").length, 1);
   });
 
   withLab("connections reset during writes: each object is there once all writes were repeated until accepted", async ({ target, through }) => {
-    const { client, proxy } = await through();
+    const { client, proxy } = await through(target.operator.connection);
     const writer = createClusterWriter(client, new Map());
-    const account = (name: string) => ({ apiVersion: "v1", kind: "ServiceAccount", metadata: { name, namespace: target.namespace, labels: { "app.kubernetes.io/managed-by": "paddock" } } });
-    const wanted = Array.from({ length: 20 }, (_, index) => `w${String(index).padStart(2, "0")}`);
+    const policy = (name: string) => ({
+      apiVersion: "networking.k8s.io/v1", kind: "NetworkPolicy",
+      metadata: { name, namespace: target.namespace, labels: { "app.kubernetes.io/managed-by": "paddock" } }, spec: { podSelector: { matchLabels: { "app.kubernetes.io/managed-by": "paddock", "paddock.dev/component": "runner", "paddock.dev/environment": "e" } } },
+    });
+    const wanted = Array.from({ length: 20 }, (_, index) => `paddock-w${String(index).padStart(2, "0")}`);
     const persist = async (name: string): Promise<void> => {
       for (;;) {
         try {
-          return void (await writer.act({ verb: "create", object: account(name) }));
+          return void (await writer.act({ verb: "create", object: policy(name) }));
         } catch (error) {
           assert.ok(error instanceof ConnectionError, String(error));
         }
@@ -195,8 +198,8 @@ export function watchCases(server: string, open: () => Promise<ApiTarget>): void
     await Promise.race(writes);
     proxy.reset();
     await Promise.all(writes);
-    const list = (await target.client.request({ verb: "list", resource: "serviceaccounts", method: "GET", path: `/api/v1/namespaces/${target.namespace}/serviceaccounts` })) as { items: Observed[] };
-    assert.deepEqual(list.items.map(({ metadata }) => metadata.name).filter((name) => name.startsWith("w")).sort(), wanted);
+    const list = (await target.client.request({ verb: "list", resource: "networkpolicies", method: "GET", path: `/apis/networking.k8s.io/v1/namespaces/${target.namespace}/networkpolicies` })) as { items: Observed[] };
+    assert.deepEqual(list.items.map(({ metadata }) => metadata.name).filter((name) => name.startsWith("paddock-w")).sort(), wanted);
   });
 
   withLab("a server that was away is asked until it is back, the cache is stale meanwhile and right after", async ({ through, watch, make, remove }) => {
@@ -223,9 +226,9 @@ function createLab(t: TestContext, target: ApiTarget): Lab {
   const writer = createClusterWriter(target.client, new Map());
   return {
     target,
-    through: async () => {
-      const proxy = await startTcpProxy(addressOf(target.connection));
-      const client = createApiClient(via(target.connection, proxy.port), { lane: { connectTimeoutMs: 1_000, pingEveryMs: 100, pingTimeoutMs: 500 } });
+    through: async (connection = target.connection) => {
+      const proxy = await startTcpProxy(addressOf(connection));
+      const client = createApiClient(via(connection, proxy.port), { lane: { connectTimeoutMs: 1_000, pingEveryMs: 100, pingTimeoutMs: 500 } });
       undo.push(() => proxy.close(), () => client.close());
       return { client, proxy };
     },
