@@ -62,8 +62,9 @@ export function createKinds({ settings, namespaces, ...ports }: KindsOptions): r
       ],
     }),
     entry(scheduleKind(), {
-      // Many are due at the same instant, at the full hour: their creates go out side by side.
-      workers: 32,
+      // Many are due at the same instant, at the full hour. With a worker for each, all creates stand in the client's queue before the first status,
+      // and there they go first; how many are under way at once is the client's bound.
+      workers: 1024,
       self: schedules,
       wakes: [wokenBy(schedules, ownKey), wokenBy(sessions, ownerKeys("Schedule")), wokenBy(records, schedulesOfRecord)],
     }),

@@ -111,6 +111,17 @@ test("live reads: namespaces by UID, one value of a ConfigMap, undefined when mi
   assert.equal(await readNamespaceUid(client, "team"), metadata.uid);
 });
 
+test("who asks for the same access while it is being asked shares the answer, and a later one asks anew", async (t) => {
+  const { server, client } = await open(t);
+  const writer = createClusterWriter(client, new Map());
+  const access = { user: "alice", groups: ["dev"], namespace: "team", verb: "use", group: "paddock.dev", resource: "environments", name: "standard" };
+  const reviews = () => server.requests.filter((line) => line.endsWith("/subjectaccessreviews")).length;
+  await Promise.all(["a", "b", "c"].map((name) => writer.act({ verb: "create", object: { ...ACCOUNT, metadata: { ...ACCOUNT.metadata, name } }, access })));
+  assert.equal(reviews(), 1);
+  await writer.act({ verb: "create", object: ACCOUNT, access });
+  assert.equal(reviews(), 2);
+});
+
 test("a create with an access check is refused with a sentence that says what to ask for", async (t) => {
   const { server, client } = await open(t);
   const access = { user: "alice", groups: ["dev"], namespace: "team", verb: "use", group: "paddock.dev", resource: "environments", name: "standard" };
