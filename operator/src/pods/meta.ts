@@ -1,6 +1,6 @@
 import type { EnvironmentSpec } from "@paddock/api/environment";
 import { deadlineAt } from "@paddock/api/log/state";
-import { LABELS, MANAGED_BY, ownerReference, shorten } from "@paddock/api/names";
+import { LABELS, MANAGED_BY, POD_SERVICE_ACCOUNT, ownerReference, shorten } from "@paddock/api/names";
 import type { Session } from "@paddock/api/session";
 import type { RecordView } from "@paddock/api/wire/records";
 import { type Settings, isPropagable } from "../settings.ts";
@@ -59,13 +59,18 @@ export function podSpecParts({ session, bundle, settings }: PodParts, now: Date)
   return { environment: bundle.environment.spec, settings, activeDeadlineSeconds: Math.max(1, left + NET_SECONDS) };
 }
 
-/** Where and with what the pods of an Environment are scheduled and pulled: members of a pod's spec. */
-export function buildPlacement({ imagePullSecrets = [], scheduling = {} }: EnvironmentSpec) {
+/** Members of the spec that runner and sandbox share: an account without rights and without a token, no second life, and where the Environment puts them. */
+export function buildSharedSpec({ environment: { imagePullSecrets = [], scheduling = {} }, activeDeadlineSeconds }: PodSpecParts) {
   const { nodeSelector, tolerations, priorityClassName } = scheduling;
   return {
+    serviceAccountName: POD_SERVICE_ACCOUNT,
     ...(imagePullSecrets.length === 0 ? {} : { imagePullSecrets }),
     ...(nodeSelector === undefined ? {} : { nodeSelector }),
     ...(tolerations === undefined ? {} : { tolerations }),
     ...(priorityClassName === undefined ? {} : { priorityClassName }),
+    automountServiceAccountToken: false,
+    enableServiceLinks: false,
+    restartPolicy: "Never",
+    activeDeadlineSeconds,
   };
 }

@@ -1,7 +1,7 @@
 import { posix } from "node:path";
 import type { ModelEndpoint } from "@paddock/api/environment";
-import { GATEWAY_AUDIENCE, POD_SERVICE_ACCOUNT, credentialPath, modelCredential, runnerPodName, shorten } from "@paddock/api/names";
-import { type PodParts, type PodSpecParts, buildPlacement, buildPodMeta, podSpecParts } from "./meta.ts";
+import { GATEWAY_AUDIENCE, credentialPath, modelCredential, runnerPodName, shorten } from "@paddock/api/names";
+import { type PodParts, type PodSpecParts, buildPodMeta, buildSharedSpec, podSpecParts } from "./meta.ts";
 import { type ResourceDefaults, buildResources } from "./resources.ts";
 import { READ_ONLY_MODE, RUNNER_UID, buildContainerSecurity, buildPodSecurity } from "./security.ts";
 
@@ -20,15 +20,11 @@ export function buildRunnerPod(parts: PodParts, attempt: number, now: Date) {
   };
 }
 
-export function buildRunnerSpec({ environment, settings, activeDeadlineSeconds }: PodSpecParts) {
+export function buildRunnerSpec(parts: PodSpecParts) {
+  const { environment, settings } = parts;
   const credentials = environment.models.flatMap(buildCredential);
   return {
-    serviceAccountName: POD_SERVICE_ACCOUNT,
-    ...buildPlacement(environment),
-    automountServiceAccountToken: false,
-    enableServiceLinks: false,
-    restartPolicy: "Never",
-    activeDeadlineSeconds,
+    ...buildSharedSpec(parts),
     terminationGracePeriodSeconds: 10,
     securityContext: buildPodSecurity(RUNNER_UID),
     containers: [

@@ -1,6 +1,6 @@
-import { POD_SERVICE_ACCOUNT, SANDBOX_PORT, sandboxPodName } from "@paddock/api/names";
+import { SANDBOX_PORT, sandboxPodName } from "@paddock/api/names";
 import { parseQuantity } from "@paddock/api/quantity";
-import { type PodParts, type PodSpecParts, buildPlacement, buildPodMeta, podSpecParts } from "./meta.ts";
+import { type PodParts, type PodSpecParts, buildPodMeta, buildSharedSpec, podSpecParts } from "./meta.ts";
 import { type ResourceDefaults, buildResources } from "./resources.ts";
 import { SANDBOX_UID, buildContainerSecurity, buildPodSecurity } from "./security.ts";
 
@@ -22,16 +22,12 @@ export function buildSandboxPod(parts: PodParts, n: number, now: Date) {
   };
 }
 
-export function buildSandboxSpec({ environment, settings, activeDeadlineSeconds }: PodSpecParts) {
+export function buildSandboxSpec(parts: PodSpecParts) {
+  const { environment, settings } = parts;
   const { image, resources, runtimeClassName, userNamespaces, workspace } = environment.sandbox ?? {};
   const size = String(workspace?.size ?? WORKSPACE_SIZE);
   return {
-    serviceAccountName: POD_SERVICE_ACCOUNT,
-    ...buildPlacement(environment),
-    automountServiceAccountToken: false,
-    enableServiceLinks: false,
-    restartPolicy: "Never",
-    activeDeadlineSeconds,
+    ...buildSharedSpec(parts),
     terminationGracePeriodSeconds: 2,
     // Nothing listens there: no name is resolved in a sandbox.
     dnsPolicy: "None",
