@@ -1,10 +1,11 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import { startOfBytes } from "@paddock/api/cut";
 import type { SessionState } from "@paddock/api/log/state";
 import { boundEvents, buildTestBundle, event, foldAll, requestedEvent, runFinishedEvent, startedEvent } from "../../../test/fakes/session.ts";
 import type { StoredRecord } from "../store/store.ts";
-import { buildView, startOf, urgentPartOf } from "./view.ts";
+import { buildView, urgentPartOf } from "./view.ts";
 
 const bundle = buildTestBundle("u", { startTime: "2026-01-01T00:00:00.000Z" });
 
@@ -87,12 +88,12 @@ test("counters alone are not urgent", () => {
 });
 
 test("a text is cut to its bytes and never inside a character", () => {
-  assert.equal(startOf("añb", 2), "a");
-  assert.equal(startOf("a😀b", 4), "a");
-  assert.equal(startOf("a😀b", 5), "a😀");
+  assert.equal(startOfBytes("añb", 2), "a");
+  assert.equal(startOfBytes("a😀b", 4), "a");
+  assert.equal(startOfBytes("a😀b", 5), "a😀");
   fc.assert(
     fc.property(fc.string({ unit: "binary" }), fc.nat(40), (text, bytes) => {
-      const start = startOf(text, bytes);
+      const start = startOfBytes(text, bytes);
       assert.ok(text.startsWith(start) && Buffer.byteLength(start) <= bytes);
       const [nextCharacter] = text.slice(start.length);
       if (nextCharacter !== undefined) assert.ok(Buffer.byteLength(start + nextCharacter) > bytes);

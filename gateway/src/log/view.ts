@@ -1,3 +1,4 @@
+import { startOfBytes } from "@paddock/api/cut";
 import { formatUsd } from "@paddock/api/log/money";
 import { deadlineAt } from "@paddock/api/log/state";
 import type { SessionState, Totals } from "@paddock/api/log/state";
@@ -60,12 +61,6 @@ function buildResult({ outcome, text, reason }: NonNullable<SessionState["finish
 }
 
 function startOfText(text: string): { readonly text: string; readonly truncated: boolean } {
-  const start = startOf(text, RESULT_BYTES);
+  const start = startOfBytes(text, RESULT_BYTES);
   return { text: start, truncated: start.length < text.length };
-}
-
-/** The longest start of a text that has at most `bytes` bytes of UTF-8 and ends on a whole character. Pure. */
-export function startOf(text: string, bytes: number): string {
-  const encoded = new TextEncoder().encodeInto(text, new Uint8Array(bytes));
-  return text.slice(0, encoded.read);
 }

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { startOfBytes } from "@paddock/api/cut";
 import type { BaseStatus } from "@paddock/api/object";
 import type { Announcement, Self } from "../kernel/kind.ts";
 import { ApiError } from "./errors.ts";
@@ -157,12 +158,7 @@ export function buildEvent({ apiVersion, kind, metadata }: Self<BaseStatus>, { t
     reportingInstance: instance.slice(0, 128),
     action: "Reconcile",
     type, reason,
-    note: Buffer.byteLength(message) > MAX_NOTE ? `${cutBytes(message, MAX_NOTE - 3)}…` : message,
+    note: Buffer.byteLength(message) > MAX_NOTE ? `${startOfBytes(message, MAX_NOTE - 3)}…` : message,
     regarding: { apiVersion, kind, namespace, name, uid },
   };
-}
-
-/** The longest beginning of a text that has no more than `bytes` bytes and ends with a whole character. */
-function cutBytes(text: string, bytes: number): string {
-  return new TextDecoder().decode(Buffer.from(text).subarray(0, bytes), { stream: true });
 }

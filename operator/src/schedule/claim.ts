@@ -1,4 +1,5 @@
 import type { Claim, ScheduleCondition, ScheduleReason } from "@paddock/api/conditions";
+import { startOf } from "@paddock/api/cut";
 import type { Condition } from "@paddock/api/object";
 import type { Schedule, ScheduleStatus } from "@paddock/api/schedule";
 import type { Fault } from "../kernel/kind.ts";
@@ -9,11 +10,6 @@ export type ScheduleClaim = Claim<ScheduleCondition, ScheduleReason>;
 /** Valid and able to fire. Suspended counts as such: an application that rests a schedule is not broken. */
 export function claimReady(reason: "Available" | "Suspended", message: string): readonly ScheduleClaim[] {
   return [{ type: "Ready", status: "True", reason, message }];
-}
-
-/** At most `max` UTF-16 units of a text, never half of a character: the API server would store another one in its place, and status would differ for ever. Pure. */
-export function startOf(text: string, max: number): string {
-  return text.slice(0, max).replace(/[\uD800-\uDBFF]$/, "");
 }
 
 /** Something only people can cure. Stalled tells the same to tools that wait for an object to settle. */

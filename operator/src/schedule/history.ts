@@ -1,9 +1,10 @@
+import { startOf } from "@paddock/api/cut";
 import type { Condition } from "@paddock/api/object";
 import type { Schedule, ScheduleStatus } from "@paddock/api/schedule";
 import type { Session } from "@paddock/api/session";
 import type { Action } from "../kernel/kind.ts";
 import type { ScheduleClaim } from "./claim.ts";
-import { conditionOf, startOf } from "./claim.ts";
+import { conditionOf } from "./claim.ts";
 import type { ScheduleWorld } from "./observe.ts";
 
 const SUCCESSFUL = 3;

@@ -1,9 +1,12 @@
 import type { Claim, SessionCondition, SessionOutcome, SessionReason, SessionWaitingReason } from "@paddock/api/conditions";
+import { cutText } from "@paddock/api/cut";
 import type { Condition } from "@paddock/api/object";
 import type { Session } from "@paddock/api/session";
 import type { Fault } from "../kernel/kind.ts";
-import { MAX_MESSAGE, cutText } from "./message.ts";
 import type { SessionWorld } from "./observe.ts";
+
+/** API server's limit for a condition's message is 32768 characters; nobody reads more than this in a table. */
+export const MAX_MESSAGE = 1024;
 
 export type SessionClaim = Claim<SessionCondition, SessionReason>;
 

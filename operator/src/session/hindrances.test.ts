@@ -1,10 +1,10 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { cutText } from "@paddock/api/cut";
 import { LABELS } from "@paddock/api/names";
 import type { Key, Read, Source } from "../kernel/kind.ts";
 import { type PodView, agents, environments, pods, records, sessions } from "../sources.ts";
 import { decideSession } from "./decide.ts";
-import { cutText } from "./message.ts";
 import { observeSession } from "./observe.ts";
 import { isDisrupted } from "./pod-trouble.ts";
 import { START, agent, at, attempted, environment, failed, pod, record, running, session, settings, world } from "./sample.ts";

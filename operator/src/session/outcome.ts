@@ -1,4 +1,5 @@
 import type { SessionOutcome } from "@paddock/api/conditions";
+import { cutText } from "@paddock/api/cut";
 import type { NewEvent } from "@paddock/api/log/events";
 import type { Session, SessionStatus } from "@paddock/api/session";
 import type { RecordView } from "@paddock/api/wire/records";
@@ -6,7 +7,6 @@ import type { Action, Plan } from "../kernel/kind.ts";
 import type { PodView } from "../sources.ts";
 import { claimFinished } from "./claim.ts";
 import { leftMs } from "./deadline.ts";
-import { cutText } from "./message.ts";
 import type { SessionWorld } from "./observe.ts";
 import { deletePods } from "./pods.ts";
 import { type StatusFields, buildStatus } from "./status.ts";

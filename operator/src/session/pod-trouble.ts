@@ -1,6 +1,6 @@
+import { cutText } from "@paddock/api/cut";
 import type { PodView } from "../sources.ts";
 import { leftMs } from "./deadline.ts";
-import { cutText } from "./message.ts";
 import { terminationOf, waitingOf } from "./pods.ts";
 
 const MAX_DETAIL = 300;

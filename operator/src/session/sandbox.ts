@@ -1,4 +1,5 @@
 import type { SessionWaitingReason } from "@paddock/api/conditions";
+import { cutText } from "@paddock/api/cut";
 import { sandboxPodName } from "@paddock/api/names";
 import type { RecordView } from "@paddock/api/wire/records";
 import type { Action } from "../kernel/kind.ts";
@@ -7,7 +8,7 @@ import type { PodView } from "../sources.ts";
 import { leftMs, requeueAt } from "./deadline.ts";
 import { groundOf } from "./ground.ts";
 import { describeImageFailure, imageTroubleOf } from "./image-trouble.ts";
-import { MAX_MESSAGE, cutText } from "./message.ts";
+import { MAX_MESSAGE } from "./claim.ts";
 import type { SessionWorld } from "./observe.ts";
 import { describeEnd, describeWait, slowStartLeftMs } from "./pod-trouble.ts";
 import { isReleased } from "./slots.ts";
