@@ -4,7 +4,6 @@ import type { Bundle } from "@paddock/api/log/bundle";
 import type { EventDataOf, NewEvent } from "@paddock/api/log/events";
 import { deadlineAt } from "@paddock/api/log/state";
 import type { SessionState } from "@paddock/api/log/state";
-import type { ProblemType } from "@paddock/api/wire/problem";
 import {
   boundEvents,
   buildTestBundle,
@@ -18,6 +17,7 @@ import {
 } from "../../../test/fakes/session.ts";
 import { admit } from "./admit.ts";
 import type { Admission, Appender } from "./admission.ts";
+import { rowsOf } from "./testdata/rows.ts";
 
 const bundle = buildTestBundle("u", { mode: "Conversation", limits: { maxTurns: 2, timeoutSeconds: 60 }, startTime: "2025-12-31T23:59:30.000Z" });
 const task: Bundle = { ...bundle, mode: "Task" };
@@ -68,25 +68,7 @@ function ask(state: SessionState, appended: NewEvent, { who = "runner", bundle: 
   return admit(state, frozen, appended, { who: WHO[who], now });
 }
 
-type Row = readonly [state: SessionState, appended: NewEvent, asked?: Asked];
-
-function accepts(name: string, ...[state, appended, how]: Row): void {
-  test(`accepts ${name}`, () => assert.deepEqual(ask(state, appended, how), { kind: "accept", event: appended }));
-}
-
-function refuses(name: string, expected: readonly [ProblemType, "final" | "wait"], ...[state, appended, how]: Row): void {
-  test(`refuses ${name} as ${expected.join(", ")}`, () => {
-    const answer = ask(state, appended, how);
-    assert.equal(answer.kind, "refuse");
-    if (answer.kind !== "refuse") return;
-    assert.deepEqual([answer.problem, answer.refusal], expected);
-    assert.match(answer.detail, /^.{20,}$/s);
-  });
-}
-
-function knows(name: string, seq: number, ...[state, appended, how]: Row): void {
-  test(`knows ${name}`, () => assert.deepEqual(ask(state, appended, how), { kind: "known", seq }));
-}
+const { accepts, refuses, knows } = rowsOf(ask);
 
 describe("run.waiting", () => {
   accepts("an answer to everything that was said", answered, waits(answered));
@@ -115,11 +97,11 @@ describe("input.received", () => {
   }
   refuses("a message of a runner", ["forbidden", "final"], waiting, input("again"));
   accepts("a message long after the deadline of the answered one", waiting, input("again"), { who: "operator", now: new Date("2026-02-01T00:00:00Z") });
-  knows("the operator's message by its id", asked.lastSeq, asked, input("again", "other words"), { who: "operator" });
-  knows("a message that was taken before the end", 2, over, input("prompt"), { who: "operator" });
+  knows("the operator's message by its id", { seq: asked.lastSeq }, asked, input("again", "other words"), { who: "operator" });
+  knows("a message that was taken before the end", { seq: 2 }, over, input("prompt"), { who: "operator" });
   accepts("a person's message with an id of the operator's", asked, input("again"), { who: "person" });
   const annsOwn = inputBy(waiting, "mine", "ann");
-  knows("a person's message by its id", annsOwn.lastSeq, annsOwn, input("mine"), { who: "person" });
+  knows("a person's message by its id", { seq: annsOwn.lastSeq }, annsOwn, input("mine"), { who: "person" });
   accepts("a message with an id that another person used", inputBy(waiting, "mine", "bob"), input("mine"), { who: "person" });
   test("replaces what looks like a credential", () => {
     const answer = ask(waiting, input("again", `use sk-${"a1B2".repeat(8)} for it`), { who: "person" });

@@ -5,7 +5,6 @@ import { LOG_LIMITS } from "@paddock/api/log/limits";
 import type { NewEvent } from "@paddock/api/log/events";
 import { EMPTY_STATE, deadlineAt } from "@paddock/api/log/state";
 import type { SessionState } from "@paddock/api/log/state";
-import type { ProblemType } from "@paddock/api/wire/problem";
 import {
   boundEvents,
   buildTestBundle,
@@ -21,6 +20,7 @@ import {
 } from "../../../test/fakes/session.ts";
 import { admit } from "./admit.ts";
 import type { Admission, Appender } from "./admission.ts";
+import { rowsOf } from "./testdata/rows.ts";
 
 const bundle = buildTestBundle("u");
 const BASH = { name: "bash", arguments: `{"command":"true"}` };
@@ -52,29 +52,7 @@ function ask(state: SessionState, appended: NewEvent, { who = {}, bundle: frozen
   return admit(state, frozen, appended, { who: appender, now });
 }
 
-type Row = readonly [state: SessionState, appended: NewEvent, asked?: Asked];
-
-function accepts(name: string, ...[state, appended, asked]: Row): void {
-  test(`accepts ${name}`, () => {
-    assert.deepEqual(ask(state, appended, asked), { kind: "accept", event: appended });
-  });
-}
-
-function refuses(name: string, expected: readonly [ProblemType, "final" | "wait"], ...[state, appended, asked]: Row): void {
-  test(`refuses ${name} as ${expected.join(", ")}`, () => {
-    const answer = ask(state, appended, asked);
-    assert.equal(answer.kind, "refuse");
-    if (answer.kind !== "refuse") return;
-    assert.deepEqual([answer.problem, answer.refusal], expected);
-    assert.match(answer.detail, /^.{20,}$/s);
-  });
-}
-
-function knows(name: string, expected: object, ...[state, appended, asked]: Row): void {
-  test(`knows ${name}`, () => {
-    assert.deepEqual(ask(state, appended, asked), { kind: "known", ...expected });
-  });
-}
+const { accepts, refuses, knows } = rowsOf(ask);
 
 const late = new Date(deadlineAt(bound));
 
