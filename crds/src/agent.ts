@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { configMapKeyRef, entryName, exactlyOne, maxTurns } from "./refs.ts";
-import { boundedText, freeText, matching } from "./text.ts";
+import { boundedText, freeText, matching, preserved } from "./text.ts";
 import type { BaseStatus, Resource } from "./object.ts";
 import { TOOL_NAMES } from "./policy/tools.ts";
 
@@ -32,7 +32,7 @@ export const agentSpecSchema = z
         z
           .object({
             name: z.enum(TOOL_NAMES).describe("name of a built-in tool; required."),
-            permission: z.enum(["Allow", "Deny"]).describe("permission for calls of the tool; absent means Allow, and an Environment may be stricter.").optional(),
+            permission: z.enum(["Allow", "Ask", "Deny"]).describe("permission for calls of the tool, Ask waits for a person's Approval; absent means Allow, and an Environment may be stricter.").optional(),
           })
           .describe("tools entry: one tool the agent may use."),
       )
@@ -41,6 +41,26 @@ export const agentSpecSchema = z
         description: "tools the agent may use; absent means none.",
         "x-kubernetes-list-type": "map",
         "x-kubernetes-list-map-keys": ["name"],
+      })
+      .optional(),
+    customTools: z
+      .array(
+        z
+          .object({
+            name: matching("^[A-Za-z][A-Za-z0-9_-]{0,63}$", 64, { description: "name of the tool as the model calls it, not one of a built-in tool; required.", hint: "write a name of letters, digits, '_' and '-' that starts with a letter, at most 64 characters, e.g. post_note" }),
+            description: freeText("description tells the model what the tool does and when to use it; required.", 4096, 1),
+            inputSchema: preserved("inputSchema of the arguments, a JSON Schema (draft 2020-12) of an object without remote references, at most 16384 bytes; required."),
+            permission: z.enum(["Allow", "Ask"]).describe("permission for calls of the tool, Ask waits for a person's Approval before a client is asked; absent means Allow.").optional(),
+            timeoutSeconds: z.int().min(1).max(604800).describe("timeoutSeconds is how long in seconds a call waits for a client's result; absent means 600.").optional(),
+          })
+          .describe("customTools entry: one tool whose calls are answered by a client of the log API."),
+      )
+      .max(32)
+      .meta({
+        description: "customTools are answered by a client of the log API, with no pod meanwhile; absent means none.",
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["name"],
+        "x-kubernetes-validations": [{ rule: `self.all(tool, !(tool.name in [${TOOL_NAMES.map((name) => `'${name}'`).join(", ")}]))`, message: "a custom tool has the name of a built-in one: choose another name" }],
       })
       .optional(),
     limits: z
@@ -54,6 +74,9 @@ export const agentSpecSchema = z
   });
 
 export type AgentSpec = z.infer<typeof agentSpecSchema>;
+
+/** How long a call of a custom tool waits for its result when the tool does not say. */
+export const DEFAULT_CUSTOM_TOOL_SECONDS = 600;
 
 /** Status fields besides conditions and observedGeneration. */
 export const agentStatusSchema = z.object({

@@ -43,14 +43,16 @@ export const ENVIRONMENT_ADVISORY_REASONS: readonly EnvironmentReason[] = ["Secr
 
 /**
  * Succeeded: Unknown while the session runs, True or False at its end; its reason is the STATUS column.
- * Finished: True in every terminal state. AwaitingInput: a Conversation waits for the next message.
+ * Finished: True in every terminal state. AwaitingInput: the session waits for the next message or for a custom tool's result.
+ * AwaitingApproval and Suspended are abnormal-true: present only while they hold.
  * Cancelling is abnormal-true: a cancel is in the log and the runner has a moment to finish.
  */
-export type SessionCondition = "Succeeded" | "Finished" | "AwaitingInput" | "Cancelling";
-export type SessionWaitingReason = "Pending" | "AgentNotFound" | "EnvironmentNotFound" | "EnvironmentNotReady" | "ModelNotFound" | "NoSandbox" | "Forbidden" | "Invalid" | "ConfigMapNotFound" | "Queued" | "Starting" | "Running" | "AwaitingInput" | "Retrying";
+export type SessionCondition = "Succeeded" | "Finished" | "AwaitingInput" | "AwaitingApproval" | "Suspended" | "Cancelling";
+export type SessionWaitingReason = "Pending" | "AgentNotFound" | "EnvironmentNotFound" | "EnvironmentNotReady" | "ModelNotFound" | "NoSandbox" | "Forbidden" | "Invalid" | "ConfigMapNotFound" | "Queued" | "Starting" | "Running" | "AwaitingInput" | "AwaitingToolResult" | "AwaitingApproval" | "Suspended" | "PriceUnknown" | "Retrying";
 export type SessionOutcome =
   | "Completed"
   | "MaxTurns"
+  | "BudgetExceeded"
   | "DeadlineExceeded"
   | "Cancelled"
   | "ModelError"
@@ -58,12 +60,14 @@ export type SessionOutcome =
   | "ImagePullFailed"
   | "NotIsolated"
   | "NameConflict"
+  | "LogCorrupt"
   | "LogLost";
 export type SessionReason = SessionWaitingReason | SessionOutcome;
 
 export const SESSION_OUTCOMES: readonly SessionOutcome[] = [
   "Completed",
   "MaxTurns",
+  "BudgetExceeded",
   "DeadlineExceeded",
   "Cancelled",
   "ModelError",
@@ -71,8 +75,24 @@ export const SESSION_OUTCOMES: readonly SessionOutcome[] = [
   "ImagePullFailed",
   "NotIsolated",
   "NameConflict",
+  "LogCorrupt",
   "LogLost",
 ];
+
+/** Resolved: Unknown while the call waits, True when that is over, by whatever its reason says. */
+export type ApprovalCondition = "Resolved";
+export type ApprovalReason =
+  | "Pending"
+  | "Approved"
+  | "Denied"
+  /** Nobody decided in time, which is a denial. */
+  | "Expired"
+  /** The decision came after the call was over: cancelled, interrupted or expired. */
+  | "TooLate"
+  /** The call is over, and nobody decided. */
+  | "Withdrawn"
+  /** The release's admission policies are missing or changed: decisions are not honoured until they are back. */
+  | "AdmissionMissing";
 
 /** LastRunSucceeded stands apart from Ready, so that one failed run does not degrade an application. */
 export type ScheduleCondition = "Ready" | "LastRunSucceeded" | "Reconciling" | "Stalled";

@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { USD_PATTERN } from "./log/money.ts";
-import { LABEL_KEY, LABEL_KEY_HINT, entryName, labelMap, labelSelector, labelValue, maxTurns, objectName, quantity, resources, secretKeyRef, timeoutSeconds } from "./refs.ts";
+import { LABEL_KEY, LABEL_KEY_HINT, entryName, costUSD, labelMap, labelSelector, labelValue, maxTurns, objectName, quantity, resources, secretKeyRef, timeoutSeconds, totalTokens, usdAmount } from "./refs.ts";
 import { freeText, matching } from "./text.ts";
 import type { BaseStatus, Resource } from "./object.ts";
 import { TOOL_NAMES } from "./policy/tools.ts";
@@ -127,7 +127,7 @@ export const environmentSpecSchema = z
         z
           .object({
             tool: z.enum(TOOL_NAMES).describe("tool the entry is about; required."),
-            decision: z.enum(["Allow", "Deny"]).describe("decision for calls of the tool; Deny holds whatever the Agent says; required."),
+            decision: z.enum(["Allow", "Ask", "Deny"]).describe("decision for calls of the tool; Ask and Deny hold whatever the Agent allows; required."),
           })
           .describe("permissions entry: the floor for one tool."),
       )
@@ -142,14 +142,25 @@ export const environmentSpecSchema = z
       .object({
         maxTurns: maxTurns("absent means 100.").optional(),
         timeoutSeconds: timeoutSeconds("absent means 3600.").optional(),
+        costUSD: costUSD("absent means no limit.").optional(),
+        totalTokens: totalTokens("absent means no limit.").optional(),
       })
       .describe("limits are ceilings and defaults of each session; absent means the defaults of its members.")
       .optional(),
     budget: z
       .object({
+        costUSDPerDay: usdAmount('costUSDPerDay is the money in USD that all sessions may spend in one UTC day, as a decimal string such as "50.00"; absent means no limit.').optional(),
         maxConcurrentSessions: z.int().min(1).max(100000).describe("maxConcurrentSessions is how many sessions of the Environment run at the same time, the others are Queued; absent means no limit.").optional(),
       })
       .describe("budget that all sessions of the Environment share, as it is now; absent means none.")
+      .optional(),
+    approvals: z
+      .object({
+        allowRequester: z.boolean().describe("allowRequester lets those who wrote a session's messages approve its calls; absent means false.").optional(),
+        allowServiceAccounts: z.boolean().describe("allowServiceAccounts lets service accounts approve; absent means false.").optional(),
+        timeoutSeconds: z.int().min(1).max(2592000).describe("timeoutSeconds is how long in seconds a call waits for a decision, after which it is denied; absent means 86400.").optional(),
+      })
+      .describe("approvals say who may decide on calls with permission Ask, and how long they wait; absent means the defaults of its members.")
       .optional(),
     allowedAgents: z
       .array(objectName("allowedAgents entry: name of an Agent of the same namespace."))
@@ -181,6 +192,7 @@ export const environmentSpecSchema = z
           description: "traceURLTemplate makes status.trace.url of each session, with {traceId} in its place; absent means no link.",
           hint: "write an address with {traceId} where the trace id belongs, e.g. https://jaeger.example.com/trace/{traceId}",
         }).optional(),
+        content: z.enum(["Off", "On"]).describe("content puts messages, arguments and results into traces when On; absent means Off.").optional(),
       })
       .describe("telemetry of sessions; absent means no links to traces.")
       .optional(),
@@ -205,3 +217,6 @@ export type Environment = Resource<EnvironmentSpec, EnvironmentStatus>;
 
 /** What a session may use when nothing says otherwise. */
 export const DEFAULT_LIMITS = { maxTurns: 100, timeoutSeconds: 3600 } as const;
+
+/** How long a call waits for a decision when its Environment does not say. */
+export const DEFAULT_APPROVAL_SECONDS = 86_400;

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import { GROUP } from "./group.ts";
+import { ROOT_RUN } from "./log/limits.ts";
 import type { OwnerReference } from "./object.ts";
 
 /** Every label and annotation Paddock sets. The prefix is the operator's own: nobody else writes it. */
@@ -83,6 +84,13 @@ export function runnerPodName(session: string, attempt: number): string {
 /** Pod name of a session's sandbox: `<session>-s<n>`, n counts from 1. */
 export function sandboxPodName(session: string, n: number): string {
   return suffixed(session, `-s${n}`);
+}
+
+/** Name of the Approval for a call `<run>/<turn>/<index>` of a session: `<session>-a<turn>-<index>`. */
+export function approvalName(session: string, call: string): string {
+  const [run = "", turn = "", index = ""] = call.split("/");
+  const suffix = run === ROOT_RUN ? `-a${turn}-${index}` : `-a${turn}-${index}-${nameHash(run, 6)}`;
+  return suffixed(session, suffix);
 }
 
 function suffixed(name: string, suffix: string): string {

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { USD_PATTERN } from "./log/money.ts";
 import { HINT, celString, matching } from "./text.ts";
 
 // Fields that several kinds share. Every description starts with the field's name and says unit, default and what absence means.
@@ -98,6 +99,16 @@ export const maxTurns = (absence: string) =>
   z.int().min(1).max(10000).describe(`maxTurns is the number of model answers a session may use, counted per input; ${absence}`);
 export const timeoutSeconds = (absence: string) =>
   z.int().min(1).max(604800).describe(`timeoutSeconds is the time in seconds a session may take from its start; ${absence}`);
+
+/** An amount of money above zero. */
+export const usdAmount = (description: string) =>
+  matching(USD_PATTERN, 16, {
+    description,
+    hint: 'write USD as a decimal string such as "2.00": at most six digits before the point and nine after, no sign, exponent or currency',
+  }).meta({ "x-kubernetes-validations": [{ rule: "self.matches('[1-9]')", message: 'write an amount above zero such as "2.00", or leave the field out for no limit' }] });
+export const costUSD = (absence: string) => usdAmount(`costUSD is the money in USD that a session may spend, as a decimal string such as "2.00"; ${absence}`);
+export const totalTokens = (absence: string) =>
+  z.int().min(1).max(1_000_000_000_000).describe(`totalTokens is the number of tokens, input and output, that a session may use; ${absence}`);
 
 /** Labels or annotations of at most `max`: keys as Kubernetes writes them. */
 export const labelMap = (description: string, max: number, value: z.ZodString) =>

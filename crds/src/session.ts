@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { configMapKeyRef, exactlyOne, localRef, maxTurns, timeoutSeconds } from "./refs.ts";
+import { configMapKeyRef, costUSD, exactlyOne, localRef, maxTurns, timeoutSeconds, totalTokens } from "./refs.ts";
 import { boundedText, matching } from "./text.ts";
 import type { BaseStatus, Resource } from "./object.ts";
 
@@ -42,22 +42,25 @@ export const sessionSpecSchema = z
       .object({
         maxTurns: maxTurns("absent means the tightest of Agent and Environment.").optional(),
         timeoutSeconds: timeoutSeconds("absent means the Environment's.").optional(),
+        costUSD: costUSD("absent means the Environment's.").optional(),
+        totalTokens: totalTokens("absent means the Environment's.").optional(),
       })
       .describe("limits of this session, only ever tighter than the Environment's; absent means those of Agent and Environment.")
       .optional(),
-    idleTimeoutSeconds: z.int().min(0).max(604800).describe("idleTimeoutSeconds is how long in seconds a Conversation that waits keeps its pods, not its state; absent means 300.").optional(),
+    idleTimeoutSeconds: z.int().min(0).max(604800).describe("idleTimeoutSeconds is how long in seconds a session that waits for a message, an approval, a client or its resumption keeps its pods, not its state; absent means 300.").optional(),
     ttlSecondsAfterFinished: z.int().min(0).max(31536000).describe("ttlSecondsAfterFinished is when in seconds after its end the Session is deleted; absent means never.").optional(),
+    suspend: z.boolean().describe("suspend lets nothing new begin while it is true: what runs is finished, and after idleTimeoutSeconds there are no pods; absent means false.").optional(),
     cancel: z.boolean().describe("cancel ends the session with the outcome Cancelled; it cannot be undone; absent means false.").optional(),
   })
   .meta({
-    description: "spec is one run: Agent, Environment and prompt. It is immutable but for cancel and ttlSecondsAfterFinished.",
+    description: "spec is one run: Agent, Environment and prompt. It is immutable but for suspend, cancel and ttlSecondsAfterFinished.",
     "x-kubernetes-validations": [exactlyOne("prompt", "promptFrom")],
   });
 
 export type SessionSpec = z.infer<typeof sessionSpecSchema>;
 
 /** Spec fields that may change after creation; the immutability rule is generated from all others. */
-export const SESSION_MUTABLE_FIELDS = ["cancel", "ttlSecondsAfterFinished"] as const;
+export const SESSION_MUTABLE_FIELDS = ["suspend", "cancel", "ttlSecondsAfterFinished"] as const;
 
 /** How long a Conversation that waits keeps its pods when its spec does not say. */
 export const DEFAULT_IDLE_TIMEOUT_SECONDS = 300;
@@ -74,7 +77,7 @@ export const sessionStatusSchema = z.object({
   completionTime: z.string().max(64).meta({ description: "completionTime is when the session finished, RFC 3339; absent before.", format: "date-time" }).optional(),
   runner: z
     .object({
-      podName: podName("podName of the newest runner pod; absent before the first, and while a Conversation has given up its pods."),
+      podName: podName("podName of the newest runner pod; absent before the first, and while a session that waits has given up its pods."),
       attempts: count("attempts is how many runner pods were started so far."),
       failuresInARow: count("failuresInARow is how many runner pods in a row ended without progress of the log; absent means 0."),
       disruptionsInARow: count("disruptionsInARow is how many runner pods in a row the cluster took away (drained, evicted, preempted, node lost, deleted) without progress of the log; absent means 0."),
@@ -87,6 +90,8 @@ export const sessionStatusSchema = z.object({
     .object({
       maxTurns: count("maxTurns is the number of model answers that the session may use, counted per input."),
       timeoutSeconds: count("timeoutSeconds is the time in seconds that the session may take."),
+      costUSD: text("costUSD is the money in USD that the session may spend; absent means no limit.", 32),
+      totalTokens: count("totalTokens is the number of tokens that the session may use; absent means no limit."),
     })
     .describe("limits are the effective ones, the tightest of Session, Agent and Environment; absent before it is bound.")
     .optional(),
@@ -100,6 +105,7 @@ export const sessionStatusSchema = z.object({
       outputTokens: count("outputTokens received from models so far, in tokens, reasoning included."),
       totalTokens: count("totalTokens is inputTokens plus outputTokens, in tokens."),
       costUSD: text("costUSD is the money spent so far in USD as a decimal string; absent when a model used has no pricing.", 32),
+      uncertainCostUSD: text("uncertainCostUSD is what lost answers and answers without usage may have cost besides, in USD as a decimal string; absent means nothing.", 32),
     })
     .describe("usage is what the session has consumed so far, as computed by the gateway; absent before the first model answer.")
     .optional(),

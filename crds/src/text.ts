@@ -26,6 +26,9 @@ export const TOO_LONG = "x-paddock-too-long";
 /** Free text for which a longer one has another place; `instead` tells people which. */
 export const boundedText = (description: string, max: number, instead: string) => freeText(description, max, 1).meta({ [TOO_LONG]: instead });
 
+/** A JSON object of any members, kept as it is: for what another standard defines, such as a JSON Schema. */
+export const preserved = (description: string) => z.record(z.string(), z.unknown()).meta({ description, "x-kubernetes-preserve-unknown-fields": true });
+
 /** Text as a CEL string literal. */
 export function celString(text: string): string {
   return `'${text.replaceAll("\\", "\\\\").replaceAll("'", "\\'")}'`;

@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { agentSpecSchema } from "../agent.ts";
 import { environmentSpecSchema } from "../environment.ts";
+import { USD_PATTERN } from "./money.ts";
 
 /** Most bytes of UTF-8 of each text that is read from a ConfigMap for a bundle; files count together. */
 export const TEXT_BYTES = 524_288;
@@ -23,7 +24,7 @@ export const bundleSchema = z.object({
   agent: z.object({ name: z.string(), uid: z.string(), digest: z.string(), spec: completedAgentSpec }),
   environment: z.object({ name: z.string(), uid: z.string(), digest: z.string(), spec: environmentSpecSchema }),
   /** Effective limits: the tightest of Session, Agent and Environment. */
-  limits: z.object({ maxTurns: z.int().min(1), timeoutSeconds: z.int().min(1) }),
+  limits: z.object({ maxTurns: z.int().min(1), timeoutSeconds: z.int().min(1), costUSD: z.string().regex(new RegExp(USD_PATTERN)).optional(), totalTokens: z.int().min(1).optional() }),
   /** When the session was bound, RFC 3339; the deadline counts from here. */
   startTime: z.iso.datetime(),
   traceId: z.string().length(32),

@@ -8,7 +8,38 @@ export type Role = "operator" | "runner" | "person" | "gateway";
 
 /** At most a year: whole seconds of it are copied into a Session's status, which holds 64 bits. */
 const seconds = z.number().min(0).max(31_536_000);
-const outcome = z.enum(["Completed", "MaxTurns", "DeadlineExceeded", "Cancelled", "ModelError", "RunnerFailed", "ImagePullFailed", "NotIsolated", "NameConflict"]);
+const outcome = z.enum(["Completed", "MaxTurns", "BudgetExceeded", "DeadlineExceeded", "Cancelled", "ModelError", "RunnerFailed", "ImagePullFailed", "NotIsolated", "NameConflict", "LogCorrupt"]);
+const digest = z.string().max(80);
+const tokens = z.int().min(0);
+/** Integer nano-USD as a decimal string. */
+const nanoUSD = z.string().regex(/^[0-9]{1,30}$/);
+/** User name of a person, as the API server knows it. */
+const username = z.string().max(1024);
+
+/**
+ * Where a payload is that was too large for its event: content-addressed, readable through every session that references it. Written by
+ * the gateway alone (log/blobs.ts); `bytes` are UTF-8.
+ */
+export const blobRef = z.object({ sha256: z.string().regex(/^sha256:[0-9a-f]{64}$/), bytes: z.int().min(0), mediaType: z.enum(["text/plain", "application/json"]) });
+export type BlobRef = z.infer<typeof blobRef>;
+/** When there, the whole payload is in the blob, and the event's own member holds its start or nothing. */
+const blob = blobRef.optional();
+
+/**
+ * What the gateway gives a model request, and what it reserves until the answer: `inputTokens` as estimated, `outputTokens` at most (the
+ * request's limit; absent when nothing bounds it), the money of both at the model's price (absent without a price).
+ */
+export const grantSchema = z.object({
+  /** UTC day whose shared budget pays, as yyyy-mm-dd. */
+  day: z.string().regex(/^[0-9]{4}-[0-9]{2}-[0-9]{2}$/),
+  inputTokens: tokens,
+  outputTokens: tokens.optional(),
+  reservedNanoUSD: nanoUSD.optional(),
+});
+export type Grant = z.infer<typeof grantSchema>;
+
+/** Limits by which the budget of one session, or of all sessions of an Environment on one UTC day, can be used up. */
+export const BUDGETS = ["costUSD", "totalTokens", "costUSDPerDay"] as const;
 
 /** Identity of a call, ours and not the provider's: `<run>/<turn>/<index>`. */
 export const callId = z.string().regex(/^[a-z0-9-]{1,63}\/[0-9]{1,6}\/[0-9]{1,4}$/);
@@ -37,14 +68,16 @@ export const eventData = {
     bundleDigest: z.string(),
     agentDigest: z.string(),
     environmentDigest: z.string(),
-    limits: z.object({ maxTurns: z.int(), timeoutSeconds: z.int() }),
+    limits: z.object({ maxTurns: z.int(), timeoutSeconds: z.int(), costUSD: z.string().optional(), totalTokens: z.int().optional() }),
     startTime: z.iso.datetime(),
     traceId: z.string(),
     /** Absent in logs of before it was there: a Task. */
     mode: z.enum(["Task", "Conversation"]).optional(),
   }),
   /** A message to the model; the Session's prompt is the first. `id` makes a repetition by the same author harmless. */
-  "input.received": z.object({ id: z.string().min(1).max(256), content: z.string() }),
+  "input.received": z.object({ id: z.string().min(1).max(256), content: z.string(), blob }),
+  /** Somebody stopped what is under way: open calls end as cancelled, and the run waits for the next input. */
+  "turn.interrupted": z.object({ id: z.string().min(1).max(256) }),
   "runner.started": z.object({
     epoch: z.int().min(1),
     podUid: z.string(),
@@ -66,6 +99,11 @@ export const eventData = {
     requestDigest: z.string(),
     /** The last sequence number the request's messages were built from. */
     through: z.int().min(1),
+    /** Tokens of the request's messages as the runner estimates them, and of output that it would like; absent in logs of before they were there. */
+    inputTokens: tokens.optional(),
+    maxOutputTokens: z.int().min(1).optional(),
+    /** Added by the gateway; absent in logs of before it was there. */
+    grant: grantSchema.optional(),
   }),
   "model.failed": z.object({
     turn: z.int().min(1),
@@ -80,6 +118,7 @@ export const eventData = {
     turn: z.int().min(1),
     attempt: z.int().min(1),
     message: assistantMessage,
+    blob,
     finishReason: z.string().max(64),
     /** Absent when the endpoint reported none. */
     usage: tokenUsageSchema.optional(),
@@ -92,9 +131,30 @@ export const eventData = {
     tool: z.string().max(256),
     fingerprint: z.string(),
     arguments: z.record(z.string(), z.unknown()),
+    blob,
     effect: z.enum(["Pure", "Idempotent", "Once"]),
-    decision: z.enum(["Allow", "Deny"]),
+    decision: z.enum(["Allow", "Ask", "Deny"]),
     rule: z.string().max(512),
+  }),
+  /** Follows each tool.decided with Ask whose fingerprint nobody has approved for the session. */
+  "approval.requested": z.object({
+    call: callId,
+    tool: z.string().max(256),
+    fingerprint: digest,
+    /** The arguments for people: escaped, cut, and at most 2048 characters. */
+    summary: z.string().max(2048),
+    argumentsDigest: digest,
+    /** RFC 3339; undecided then is denied. */
+    expiresAt: z.iso.datetime(),
+  }),
+  "approval.resolved": z.object({
+    call: callId,
+    fingerprint: digest,
+    decision: z.enum(["Approved", "Denied", "Expired"]),
+    /** Who decided; absent when it expired. */
+    by: username.optional(),
+    reason: z.string().max(1024).optional(),
+    scope: z.enum(["Once", "Session"]),
   }),
   "tool.started": z.object({
     call: callId,
@@ -108,6 +168,7 @@ export const eventData = {
     call: callId,
     status: z.enum(["ok", "error", "timeout", "cancelled", "denied", "indeterminate"]),
     content: z.string(),
+    blob,
     /** Size of the whole result in bytes, before it was cut to fit. */
     bytes: z.int().min(0),
     truncated: z.boolean().optional(),
@@ -117,11 +178,40 @@ export const eventData = {
   "sandbox.requested": z.object({ reason: z.string().max(512), /** UID of the pod that it replaces. */ replaces: z.string().optional() }),
   "sandbox.bound": z.object({ podUid: z.string(), podName: z.string().max(253), address: z.string().max(64) }),
   "sandbox.lost": z.object({ podUid: z.string(), reason: z.string().max(1024) }),
+  /** What the sandbox's probe could reach that it should not; `open` empty means isolated. */
+  "isolation.reported": z.object({ podUid: z.string(), probed: z.array(z.string().max(256)).max(256), open: z.array(z.string().max(256)).max(256) }),
+  /** One decision about traffic of the sandbox, or several alike of one minute; `credential` is a name, never a value. */
+  "egress.decided": z.object({
+    host: z.string().max(253),
+    port: z.int().min(1).max(65535),
+    method: z.string().max(32).optional(),
+    decision: z.enum(["Allow", "Deny"]),
+    rule: z.string().max(512),
+    credential: z.string().max(63).optional(),
+    count: z.int().min(1),
+    bytesSent: z.int().min(0),
+    bytesReceived: z.int().min(0),
+  }),
+  /** Definitions of tools that are not built in, when first seen or changed. */
+  "tools.listed": z.object({ server: z.string().max(63), tools: z.array(z.object({ name: z.string().max(256), digest })).max(512) }),
+  /** The conversation before `firstKeptSeq` is replaced by `summary` in every later request. */
+  "context.compacted": z.object({ firstKeptSeq: z.int().min(1), summary: z.string(), blob, tokensBefore: tokens, tokensAfter: tokens }),
+  /** Results of calls before `firstKeptSeq` are left out of every later request. */
+  "context.pruned": z.object({ firstKeptSeq: z.int().min(1), tokensBefore: tokens, tokensAfter: tokens }),
+  "guardrail.tripped": z.object({ stage: z.enum(["input", "output", "tool"]), rule: z.string().max(512), action: z.enum(["Note", "Stop"]) }),
+  /** Nothing new begins until session.resumed; what runs is finished. `by` asked for it, when that is known. */
+  "session.suspended": z.object({ by: username.optional() }),
+  "session.resumed": z.object({ by: username.optional() }),
   "session.cancelled": z.object({ reason: z.string().max(1024) }),
-  /** A Conversation has answered every input and waits; the next input makes it active again. */
+  /** A model request was refused for money or tokens. Amounts of USD as decimal strings, of tokens as integers in decimal. */
+  "budget.exceeded": z.object({ limit: z.enum(BUDGETS), used: z.string().max(64), reserved: z.string().max(64), allowed: z.string().max(64) }),
+  /**
+   * Nothing can be done until somebody acts: says the next message (`input`), decides (`approval`), gives the result of a custom tool
+   * (`tool`) or resumes (`resume`). The session needs no pod meanwhile.
+   */
   "run.waiting": z.object({
-    for: z.enum(["input"]),
-    /** The answer or its start, for status; the whole is in model.responded. */
+    for: z.enum(["input", "approval", "tool", "resume"]),
+    /** The newest answer or its start, for status; the whole is in model.responded. */
     text: z.string(),
     /** The last sequence number the decision to wait has seen. */
     through: z.int().min(0),
@@ -129,6 +219,7 @@ export const eventData = {
   "run.finished": z.object({
     outcome,
     text: z.string(),
+    blob,
     /** What happened and what to do; empty for Completed. */
     reason: z.string().max(2048),
     /** The last sequence number the decision to finish has seen. */
@@ -142,10 +233,14 @@ export type EventDataOf<T extends EventType> = z.infer<(typeof eventData)[T]>;
 /** An event before it is stored. */
 export type NewEvent = { [T in EventType]: { readonly type: T; readonly data: EventDataOf<T> } }[EventType];
 
-/** Which role may append which type; the gateway appends the first two while it creates a record for the operator. */
+/**
+ * Which role may append which type; the gateway appends the first two while it creates a record for the operator. A person's tool.finished
+ * is the result of a custom tool, the gateway's its time-out.
+ */
 export const APPENDERS: Readonly<Record<EventType, readonly Role[]>> = {
   "session.bound": ["operator"],
   "input.received": ["operator", "person"],
+  "turn.interrupted": ["person"],
   "runner.started": ["runner"],
   "runner.reported": ["runner"],
   "model.requested": ["runner"],
@@ -153,13 +248,24 @@ export const APPENDERS: Readonly<Record<EventType, readonly Role[]>> = {
   "model.responded": ["runner"],
   "tool.decided": ["runner"],
   "tool.started": ["runner"],
-  "tool.finished": ["runner"],
+  "tool.finished": ["runner", "person", "gateway"],
+  "approval.requested": ["gateway"],
+  "approval.resolved": ["operator", "gateway"],
   "sandbox.requested": ["runner"],
   "sandbox.bound": ["operator"],
   "sandbox.lost": ["operator"],
+  "isolation.reported": ["runner"],
+  "egress.decided": ["runner"],
+  "tools.listed": ["runner"],
+  "context.compacted": ["runner"],
+  "context.pruned": ["runner"],
+  "guardrail.tripped": ["runner"],
+  "session.suspended": ["operator"],
+  "session.resumed": ["operator"],
   "session.cancelled": ["operator"],
+  "budget.exceeded": ["gateway"],
   "run.waiting": ["runner"],
-  "run.finished": ["runner", "operator"],
+  "run.finished": ["runner", "operator", "gateway"],
 };
 
 interface Envelope {

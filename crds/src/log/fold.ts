@@ -1,10 +1,18 @@
 import { digestOf, sha256, canonicalJson } from "./canonical.ts";
-import { ROOT_RUN } from "./limits.ts";
-import type { EventType, LogEvent, LogEventOf } from "./events.ts";
-import type { CallState, SessionState, Step, Totals } from "./state.ts";
+import { payloadRef } from "./blobs.ts";
+import { MAX_AUTHORS, ROOT_RUN } from "./limits.ts";
+import type { EventType, Grant, LogEvent, LogEventOf } from "./events.ts";
+import type { ApprovalState, CallState, SessionState, Step, Totals, WaitingFor } from "./state.ts";
 
 const RECENT_STEPS = 10;
 const REMEMBERED_INPUTS = 100;
+/** Resolved ones that are kept, and fingerprints approved for the session: what is forgotten is asked again. */
+const REMEMBERED_APPROVALS = 32;
+const REMEMBERED_FINGERPRINTS = 256;
+/** Tokens that an endpoint adds around each message. */
+const MESSAGE_TOKENS = 16;
+/** Failures after which the endpoint has certainly not worked for us: their reservation is free again. */
+const FREE_FAILURES: ReadonlySet<LogEventOf<"model.failed">["data"]["class"]> = new Set(["auth", "overloaded", "rate_limited"]);
 
 type Folder<T extends EventType> = (state: SessionState, event: LogEventOf<T>) => Partial<SessionState>;
 type Folders = { readonly [T in EventType]: Folder<T> };
@@ -12,26 +20,34 @@ type Folders = { readonly [T in EventType]: Folder<T> };
 const folders: Folders = {
   "session.bound": (_, { data }) => ({ limits: data.limits, startTime: data.startTime, ...(data.mode === "Conversation" ? { mode: data.mode } : {}) }),
   "input.received": foldInput,
-  // A new runner asks anew: the request its predecessor left open will get no answer.
-  "runner.started": (_, { data }) => ({ request: undefined, epoch: data.epoch, runnerPodUid: data.podUid }),
+  "turn.interrupted": (state, { seq, at }) => ({ interrupted: seq, lastNewsSeq: seq, ...wake(state, { at, from: ["approval", "tool"] }) }),
+  // A new runner asks anew: the request its predecessor left open will get no answer, and nobody knows what it cost.
+  "runner.started": (state, { data }) => ({ ...loseRequest(state), epoch: data.epoch, runnerPodUid: data.podUid }),
   "runner.reported": (_, { data }) => ({ problem: data }),
   "model.requested": (_, { data, seq }) => ({
-    request: { seq, turn: data.turn, attempt: data.attempt, model: data.model, through: data.through },
+    request: { seq, turn: data.turn, attempt: data.attempt, model: data.model, through: data.through, ...(data.grant === undefined ? {} : { grant: data.grant }) },
     attempt: data.attempt,
   }),
   "model.failed": (state, { seq, data }) => ({
-    request: undefined,
+    ...(FREE_FAILURES.has(data.class) ? { request: undefined } : loseRequest(state)),
     recentSteps: appendStep(state, { seq, kind: "model", name: state.request?.model ?? "", outcome: data.class, seconds: 0 }),
   }),
   "model.responded": foldAnswer,
   "tool.decided": (state, { data }) => ({
     calls: changeCall(state, data.call, { decision: { decision: data.decision, fingerprint: data.fingerprint, effect: data.effect } }),
   }),
-  "tool.started": (state, { data }) => ({ calls: changeCall(state, data.call, { attempts: data.attempt }) }),
-  "tool.finished": (state, { data, seq }) => ({
+  "approval.requested": (state, { data, seq, at }) => ({
+    approvals: [...(state.approvals ?? []), { ...data, seq, requestedAt: at }],
+  }),
+  "approval.resolved": foldResolution,
+  "tool.started": (state, { data }) => ({ calls: changeCall(state, data.call, { attempts: data.attempt, deadline: data.deadline }) }),
+  "tool.finished": (state, { data, seq, at, role }) => ({
     calls: changeCall(state, data.call, { finished: { seq, digest: digestOf(data) } }),
+    approvals: forgetPending(state, data.call),
     toolCalls: state.toolCalls + 1,
     lastNewsSeq: seq,
+    contextTokens: (state.contextTokens ?? 0) + tokensOf(data, data.content),
+    ...(role === "runner" ? {} : wake(state, { at, from: ["approval", "tool"] })),
     recentSteps: appendStep(state, { seq, kind: "tool", name: callOf(state, data.call)?.name ?? "", outcome: data.status, seconds: data.seconds }),
   }),
   "sandbox.requested": (state) => ({ sandbox: { requested: state.sandbox.requested + 1, pending: true, ...lostOf(state) } }),
@@ -42,16 +58,25 @@ const folders: Folders = {
         ? { ...state.sandbox, lost: data.podUid }
         : { requested: state.sandbox.requested, pending: false, lost: data.podUid },
   }),
+  "isolation.reported": () => ({}),
+  "egress.decided": () => ({}),
+  "tools.listed": () => ({}),
+  "context.compacted": (_, { data }) => ({ contextTokens: data.tokensAfter }),
+  "context.pruned": (_, { data }) => ({ contextTokens: data.tokensAfter }),
+  "guardrail.tripped": () => ({}),
+  "session.suspended": () => ({ suspended: true }),
+  "session.resumed": (state, { at }) => ({ suspended: false, ...wake({ ...state, suspended: false }, { at, from: ["resume"] }) }),
+  "budget.exceeded": (_, { data, seq }) => ({ budgetExceeded: { ...data, seq } }),
   "session.cancelled": (_, { seq }) => ({ cancelled: true, lastNewsSeq: seq }),
-  "run.waiting": (_, { data, seq, at }) => ({ waiting: { for: data.for, seq, since: at, text: data.text } }),
-  "run.finished": (_, { data, seq, at, role }) => ({ request: undefined, finished: { ...data, seq, at, role } }),
+  "run.waiting": (state, { data, seq, at }) => ({ waiting: { for: data.for, seq, since: at, text: data.text }, pausedSince: state.pausedSince ?? at }),
+  "run.finished": (state, { data, seq, at, role }) => ({ ...loseRequest(state), finished: { ...data, seq, at, role } }),
 };
 
 /** The state after one more event. Pure; throws RangeError when the event does not follow the state. */
 export function foldEvent(state: SessionState, event: LogEvent): SessionState {
   if (event.seq !== state.lastSeq + 1) throw new RangeError(`event ${event.seq} does not follow event ${state.lastSeq}`);
   const fold = folders[event.type] as Folder<EventType>;
-  const next: SessionState = { ...state, ...fold(state, event) };
+  const next: SessionState = continueTime({ ...state, ...fold(state, event) }, event);
   return { ...next, lastSeq: event.seq, lastHash: event.hash, bytes: state.bytes + Buffer.byteLength(canonicalJson(event)) };
 }
 
@@ -65,16 +90,74 @@ export function callOf(state: SessionState, call: string): CallState | undefined
   return state.calls.find((candidate) => candidate.call === call);
 }
 
+/** Time counts again with the first thing that a runner does after the session went on: neither waiting nor a queue for pods is the input's time. */
+function continueTime(state: SessionState, { role, at }: LogEvent): SessionState {
+  if (role !== "runner" || state.pausedSince === undefined || state.waiting !== undefined) return state;
+  const pausedMs = (state.pausedMs ?? 0) + Math.max(0, Date.parse(at) - Date.parse(state.pausedSince));
+  return { ...state, pausedMs, pausedSince: undefined };
+}
+
+/** Ends waiting for one of these; a suspended session then waits for being resumed. */
+function wake({ waiting, suspended }: SessionState, { at, from }: { readonly at: string; readonly from: readonly WaitingFor[] }): Partial<SessionState> {
+  if (waiting === undefined || !from.includes(waiting.for)) return {};
+  return { waiting: suspended === true ? { ...waiting, for: "resume", since: at } : undefined };
+}
+
 /** Limits of a Conversation count per input: each one begins them anew, a Task's count from its start. */
 function foldInput(state: SessionState, { data, seq, at, by }: LogEventOf<"input.received">): Partial<SessionState> {
-  const input = { id: data.id, seq, ...(by === undefined ? {} : { by }) };
+  const tokens = tokensOf(data, data.content);
+  const input = { id: data.id, seq, tokens, ...(by === undefined ? {} : { by }) };
   const restarts = state.mode === "Conversation" && state.inputs.length > 0;
+  const { authors = [] } = state;
   return {
     inputs: [...state.inputs, input].slice(-REMEMBERED_INPUTS),
+    ...(by === undefined || authors.includes(by) ? {} : { authors: [...authors, by].slice(0, MAX_AUTHORS) }),
     lastNewsSeq: seq,
-    waiting: undefined,
-    ...(restarts ? { inputSince: { at, turns: state.turns } } : {}),
+    interrupted: undefined,
+    contextTokens: (state.contextTokens ?? 0) + tokens,
+    ...wake(state, { at, from: ["input"] }),
+    ...(restarts ? { inputSince: { at, turns: state.turns }, pausedMs: 0, ...(state.pausedSince === undefined ? {} : { pausedSince: at }) } : {}),
   };
+}
+
+function foldResolution(state: SessionState, { data, seq, at }: LogEventOf<"approval.resolved">): Partial<SessionState> {
+  const { call, fingerprint, ...resolution } = data;
+  const isIt = (approval: ApprovalState): boolean => approval.call === call && approval.resolution === undefined;
+  const approvals = (state.approvals ?? []).map((approval) => (isIt(approval) ? { ...approval, summary: "", resolution: { ...resolution, seq, at } } : approval));
+  const isForSession = resolution.decision === "Approved" && resolution.scope === "Session";
+  const { approvedFingerprints = [] } = state;
+  return {
+    approvals: keepNewest(approvals),
+    ...(isForSession ? { approvedFingerprints: [...approvedFingerprints.filter((known) => known !== fingerprint), fingerprint].slice(-REMEMBERED_FINGERPRINTS) } : {}),
+    lastNewsSeq: seq,
+    ...wake(state, { at, from: ["approval"] }),
+  };
+}
+
+/** A call that has its result waits for nobody. */
+function forgetPending({ approvals = [] }: SessionState, call: string): readonly ApprovalState[] {
+  return approvals.filter((approval) => approval.call !== call || approval.resolution !== undefined);
+}
+
+function keepNewest(approvals: readonly ApprovalState[]): readonly ApprovalState[] {
+  const old = approvals.filter(({ resolution }) => resolution !== undefined).slice(0, -REMEMBERED_APPROVALS);
+  return approvals.filter((approval) => !old.includes(approval));
+}
+
+/** An open request that will not be answered: what it reserved may have been spent. */
+function loseRequest({ request, totals }: SessionState): Partial<SessionState> {
+  return request?.grant === undefined ? { request: undefined } : { request: undefined, totals: addUncertain(totals, request.grant) };
+}
+
+function addUncertain(totals: Totals, { inputTokens, outputTokens = 0, reservedNanoUSD }: Grant): Totals {
+  const uncertainTokens = (totals.uncertainTokens ?? 0) + inputTokens + outputTokens;
+  if (reservedNanoUSD === undefined) return { ...totals, uncertainTokens, costNanoUSD: undefined };
+  return { ...totals, uncertainTokens, uncertainNanoUSD: (BigInt(totals.uncertainNanoUSD ?? "0") + BigInt(reservedNanoUSD)).toString() };
+}
+
+/** At most so many tokens: each has a byte at least. */
+function tokensOf(data: LogEvent["data"], content: string): number {
+  return (payloadRef({ data })?.bytes ?? Buffer.byteLength(content)) + MESSAGE_TOKENS;
 }
 
 function foldAnswer(state: SessionState, { data, seq }: LogEventOf<"model.responded">): Partial<SessionState> {
@@ -88,7 +171,8 @@ function foldAnswer(state: SessionState, { data, seq }: LogEventOf<"model.respon
     turns: data.turn,
     ...foldThrough(state, data.turn),
     calls,
-    totals: addUsage(state.totals, data),
+    totals: addUsage(state, data),
+    contextTokens: contextAfter(state, data),
     recentSteps: appendStep(state, step),
   };
 }
@@ -101,9 +185,25 @@ function foldThrough({ request, inputSince, inputs }: SessionState, turn: number
   return { answeredThrough: through, ...(isEarlier ? { inputSince: { ...inputSince, turns: turn } } : {}) };
 }
 
-function addUsage(totals: Totals, data: LogEventOf<"model.responded">["data"]): Totals {
+/** The answer is part of every later request; an endpoint that does not count leaves us to count bytes. */
+function contextAfter(state: SessionState, data: LogEventOf<"model.responded">["data"]): number {
+  const { usage, message } = data;
+  if (usage !== undefined) return usage.inputTokens + usage.outputTokens + MESSAGE_TOKENS + unseenTokens(state);
+  return (state.contextTokens ?? 0) + tokensOf(data, canonicalJson(message));
+}
+
+/** Of inputs that came while the model was answering. */
+function unseenTokens({ inputs, request }: SessionState): number {
+  const through = request?.through ?? Infinity;
+  return inputs.filter(({ seq }) => seq > through).reduce((sum, { tokens = 0 }) => sum + tokens, 0);
+}
+
+/** An answer without usage counts at its grant, as lost ones do. */
+function addUsage({ totals, request }: SessionState, data: LogEventOf<"model.responded">["data"]): Totals {
   const { usage, costNanoUSD } = data;
+  if (usage === undefined && request?.grant !== undefined) return addUncertain(totals, request.grant);
   return {
+    ...totals,
     inputTokens: totals.inputTokens + (usage?.inputTokens ?? 0),
     cachedInputTokens: totals.cachedInputTokens + (usage?.cachedInputTokens ?? 0),
     outputTokens: totals.outputTokens + (usage?.outputTokens ?? 0),

@@ -1,4 +1,4 @@
-import type { EventDataOf, Role } from "./events.ts";
+import type { EventDataOf, Grant, Role } from "./events.ts";
 import type { Decision } from "../policy/rules.ts";
 import type { Effect } from "../policy/effects.ts";
 
@@ -9,9 +9,28 @@ export interface CallState {
   readonly decision?: { readonly decision: Decision; readonly fingerprint: string; readonly effect: Effect };
   /** Attempts started; 0 before the first. */
   readonly attempts: number;
+  /** Deadline of the newest attempt, RFC 3339; absent before the first. */
+  readonly deadline?: string;
   /** Sequence number and content digest of `tool.finished`. */
   readonly finished?: { readonly seq: number; readonly digest: string };
 }
+
+/** What a call waits for, or waited for, as approval.requested and approval.resolved tell. Times are RFC 3339. */
+export interface ApprovalState {
+  readonly call: string;
+  readonly tool: string;
+  readonly fingerprint: string;
+  /** Empty once it is resolved: the event holds it. */
+  readonly summary: string;
+  readonly argumentsDigest: string;
+  readonly seq: number;
+  readonly requestedAt: string;
+  readonly expiresAt: string;
+  readonly resolution?: Pick<EventDataOf<"approval.resolved">, "decision" | "by" | "reason" | "scope"> & { readonly seq: number; readonly at: string };
+}
+
+/** What a run waits for; see run.waiting. */
+export type WaitingFor = EventDataOf<"run.waiting">["for"];
 
 export interface Step {
   readonly seq: number;
@@ -37,6 +56,9 @@ export interface Totals {
   readonly outputTokens: number;
   /** nano-USD as a decimal string; undefined once an answer of unknown cost was received. */
   readonly costNanoUSD: string | undefined;
+  /** What lost answers, and answers without usage, may have cost: their reservations. Absent means nothing. */
+  readonly uncertainNanoUSD?: string;
+  readonly uncertainTokens?: number;
 }
 
 /**
@@ -47,12 +69,16 @@ export interface SessionState {
   readonly lastSeq: number;
   readonly lastHash: string;
   readonly bytes: number;
-  readonly limits: { readonly maxTurns: number; readonly timeoutSeconds: number };
+  readonly limits: EventDataOf<"session.bound">["limits"];
   readonly startTime: string;
   /** Absent: a Task, whose limits count once. */
   readonly mode?: "Conversation";
   /** When the newest input of a Conversation came, RFC 3339, and how many answers were not to it; absent for the first. */
   readonly inputSince?: { readonly at: string; readonly turns: number };
+  /** Time since the start, or the newest input of a Conversation, that did not count, in milliseconds; absent means 0. */
+  readonly pausedMs?: number;
+  /** Since when the time does not count, RFC 3339: from run.waiting until a runner's first event after it went on; absent while it counts. */
+  readonly pausedSince?: string | undefined;
   /** Newest epoch; 0 before the first runner started. */
   readonly epoch: number;
   readonly runnerPodUid?: string;
@@ -60,21 +86,35 @@ export interface SessionState {
   readonly turns: number;
   readonly toolCalls: number;
   /** The request that waits for its answer. */
-  readonly request: { readonly seq: number; readonly turn: number; readonly attempt: number; readonly model: string; /** The last event the model is shown. */ readonly through?: number } | undefined;
+  readonly request: { readonly seq: number; readonly turn: number; readonly attempt: number; readonly model: string; /** The last event the model is shown. */ readonly through?: number; readonly grant?: Grant } | undefined;
+  /** Tokens that the next request's messages have at most: what the endpoint last counted, and the bytes that came since. Absent in states of before. */
+  readonly contextTokens?: number;
   /** The last event that the model was shown for its newest answer; absent before the first. */
   readonly answeredThrough?: number;
   /** Newest attempt of the turn that is not answered yet. */
   readonly attempt: number;
   /** Calls of the newest answer, in the assistant's order. */
   readonly calls: readonly CallState[];
+  /** Pending ones and the newest resolved ones, oldest first. Absent means none. */
+  readonly approvals?: readonly ApprovalState[];
+  /** Fingerprints approved with scope Session, newest last. Absent means none. */
+  readonly approvedFingerprints?: readonly string[];
   readonly totals: Totals;
+  /** The newest refusal for money or tokens. */
+  readonly budgetExceeded?: EventDataOf<"budget.exceeded"> & { readonly seq: number };
   readonly sandbox: SandboxState;
   readonly cancelled: boolean;
+  /** True between session.suspended and session.resumed. */
+  readonly suspended?: boolean;
+  /** Seq of the newest turn.interrupted that no input has followed. */
+  readonly interrupted?: number | undefined;
   readonly finished?: EventDataOf<"run.finished"> & { readonly seq: number; readonly at: string; readonly role: Role };
-  /** A Conversation that has answered and waits. */
-  readonly waiting?: { readonly for: "input"; readonly seq: number; readonly since: string; readonly text: string } | undefined;
+  /** Nothing to do until somebody acts. */
+  readonly waiting?: { readonly for: WaitingFor; readonly seq: number; readonly since: string; readonly text: string } | undefined;
+  /** Everybody who wrote an input, at most MAX_AUTHORS. Absent means none but the operator. */
+  readonly authors?: readonly string[];
   /** Inputs by id and author, newest last, at most 100: idempotency. `by` is absent for the operator's. */
-  readonly inputs: readonly { readonly id: string; readonly seq: number; readonly by?: string }[];
+  readonly inputs: readonly { readonly id: string; readonly seq: number; readonly by?: string; /** At most so many tokens. */ readonly tokens?: number }[];
   /** Seq of the newest event that a decision to finish must have seen. */
   readonly lastNewsSeq: number;
   /** The newest problem the runner reported since the model last answered. */
@@ -105,9 +145,31 @@ export const EMPTY_STATE: SessionState = {
   recentSteps: [],
 };
 
-/** When the time of the input under way is over, in epoch milliseconds; a Task's counts from its start. Means nothing while it waits. */
-export function deadlineAt({ startTime, limits, inputSince }: Pick<SessionState, "startTime" | "limits" | "inputSince">): number {
-  return Date.parse(inputSince?.at ?? startTime) + limits.timeoutSeconds * 1000;
+/**
+ * When the time of the input under way is over, in epoch milliseconds; a Task's counts from its start. Waiting does not count: Infinity while
+ * the session waits, and after that until a runner goes on.
+ */
+export function deadlineAt(state: Pick<SessionState, "startTime" | "limits" | "inputSince" | "pausedMs" | "pausedSince">): number {
+  const { startTime, limits, inputSince, pausedMs = 0, pausedSince } = state;
+  if (pausedSince !== undefined) return Infinity;
+  return Date.parse(inputSince?.at ?? startTime) + limits.timeoutSeconds * 1000 + pausedMs;
+}
+
+/** Approvals that nobody has decided yet. */
+export function pendingApprovals({ approvals = [] }: Pick<SessionState, "approvals">): readonly ApprovalState[] {
+  return approvals.filter(({ resolution }) => resolution === undefined);
+}
+
+/** Whether a decided call may start as far as approval goes: allowed, approved for this call, or its fingerprint for the session. */
+export function isApproved({ approvals = [], approvedFingerprints = [] }: Pick<SessionState, "approvals" | "approvedFingerprints">, { call, decision }: CallState): boolean {
+  if (decision === undefined || decision.decision === "Deny") return false;
+  if (decision.decision === "Allow" || approvedFingerprints.includes(decision.fingerprint)) return true;
+  return approvals.some((approval) => approval.call === call && approval.fingerprint === decision.fingerprint && approval.resolution?.decision === "Approved");
+}
+
+/** Whether the newest interrupt has no input after it: what is under way ends, and nothing new begins. */
+export function isInterrupted({ interrupted }: Pick<SessionState, "interrupted">): boolean {
+  return interrupted !== undefined;
 }
 
 /** Model answers that count against limits.maxTurns: those since the newest input of a Conversation, all of a Task. */

@@ -4,7 +4,8 @@ import type { EnvironmentSpec } from "../environment.ts";
 import { toolOf } from "./tools.ts";
 import type { Effect } from "./effects.ts";
 
-export type Decision = "Allow" | "Deny";
+/** Deny wins over Ask over Allow. Ask waits for a person's approval. */
+export type Decision = "Allow" | "Ask" | "Deny";
 
 /** A verdict on one call and the rule that gave it, in words a person can find in the manifests. */
 export interface Verdict {
@@ -15,7 +16,7 @@ export interface Verdict {
 
 /** The parts of a session's frozen bundle that decide about its calls. */
 export interface PolicyInput {
-  readonly agent: { readonly digest: string; readonly spec: Pick<AgentSpec, "tools"> };
+  readonly agent: { readonly digest: string; readonly spec: Pick<AgentSpec, "tools" | "customTools"> };
   readonly environment: { readonly spec: Pick<EnvironmentSpec, "permissions" | "sandbox"> };
 }
 
@@ -26,6 +27,7 @@ type Entry = NonNullable<AgentSpec["tools"]>[number];
  * Pure; runner and gateway both call it, and the gateway's answer counts.
  */
 export function decideTool(input: PolicyInput, name: string): Verdict {
+  if (customToolOf(input, name) !== undefined) return decideCustom(input, name);
   const tool = toolOf(name);
   if (tool === undefined) return { decision: "Deny", effect: "Once", rule: `no tool is called ${JSON.stringify(name.slice(0, 64))}` };
   const entry = input.agent.spec.tools?.find((candidate) => candidate.name === name);
@@ -33,15 +35,35 @@ export function decideTool(input: PolicyInput, name: string): Verdict {
   return { effect: tool.effect, ...decideListed(input.environment.spec, entry) };
 }
 
-function decideListed({ permissions, sandbox }: PolicyInput["environment"]["spec"], { name, permission }: Entry): Omit<Verdict, "effect"> {
-  const floor = permissions?.find((candidate) => candidate.tool === name);
-  if (floor?.decision === "Deny") return { decision: "Deny", rule: `environment.spec.permissions denies ${name}` };
+function decideListed({ permissions, sandbox }: PolicyInput["environment"]["spec"], { name, permission = "Allow" }: Entry): Omit<Verdict, "effect"> {
+  const floor = permissions?.find((candidate) => candidate.tool === name)?.decision;
+  if (floor === "Deny") return { decision: "Deny", rule: `environment.spec.permissions denies ${name}` };
   if (permission === "Deny") return { decision: "Deny", rule: `agent.spec.tools denies ${name}` };
   if (sandbox?.provisioning === "Never") return { decision: "Deny", rule: `${name} needs a sandbox and environment.spec.sandbox.provisioning is Never` };
+  if (floor === "Ask") return { decision: "Ask", rule: `environment.spec.permissions asks for ${name}` };
+  if (permission === "Ask") return { decision: "Ask", rule: `agent.spec.tools asks for ${name}` };
   return { decision: "Allow", rule: floor === undefined ? `agent.spec.tools allows ${name}` : `environment.spec.permissions and agent.spec.tools allow ${name}` };
+}
+
+export type CustomTool = NonNullable<AgentSpec["customTools"]>[number];
+
+/** The custom tool of that name: its calls are answered by a client of the log, never by a pod. A built-in tool of the name comes first. */
+export function customToolOf({ agent }: Pick<PolicyInput, "agent">, name: string): CustomTool | undefined {
+  return toolOf(name) === undefined ? agent.spec.customTools?.find((candidate) => candidate.name === name) : undefined;
+}
+
+/** Allowed unless the Agent asks: the client that gives the result is the gate. Started once; its result is waited for, however often a runner is replaced. */
+function decideCustom(input: PolicyInput, name: string): Verdict {
+  const asks = customToolOf(input, name)?.permission === "Ask";
+  return asks ? { decision: "Ask", effect: "Once", rule: `agent.spec.customTools asks for ${name}` } : { decision: "Allow", effect: "Once", rule: `agent.spec.customTools allows ${name}` };
 }
 
 /** Digest that binds a decision to an agent, a tool's definition and its validated arguments. */
 export function fingerprintOf(input: PolicyInput, name: string, args: Readonly<Record<string, unknown>>): string {
-  return digestOf({ agent: input.agent.digest, tool: name, definition: toolOf(name)?.digest ?? "", arguments: args });
+  return digestOf({ agent: input.agent.digest, tool: name, definition: definitionDigest(input, name), arguments: args });
+}
+
+function definitionDigest(input: PolicyInput, name: string): string {
+  const custom = customToolOf(input, name);
+  return custom === undefined ? (toolOf(name)?.digest ?? "") : digestOf({ name, description: custom.description, parameters: custom.inputSchema });
 }

@@ -1,4 +1,4 @@
-import type { AgentCondition, AgentReason, EnvironmentCondition, EnvironmentReason, ScheduleCondition, ScheduleReason, SessionCondition, SessionReason } from "../conditions.ts";
+import type { AgentCondition, AgentReason, ApprovalCondition, ApprovalReason, EnvironmentCondition, EnvironmentReason, ScheduleCondition, ScheduleReason, SessionCondition, SessionReason } from "../conditions.ts";
 
 // What each condition and reason means, for the reference page. The compiler sees to it that none is missing.
 
@@ -35,7 +35,9 @@ export const ENVIRONMENT_REASONS: Readonly<Record<EnvironmentReason, string>> = 
 export const SESSION_CONDITIONS: Readonly<Record<SessionCondition, string>> = {
   Succeeded: "Unknown while the session runs, True or False at its end; its reason is the STATUS column.",
   Finished: "True in every terminal state: `kubectl wait --for=condition=Finished session/NAME` never hangs.",
-  AwaitingInput: "True while a Conversation waits for the next message, False while it works; absent in a Task.",
+  AwaitingInput: "True while the session waits for the next message or a custom tool's result, False while a Conversation works; absent in a Task that does not wait.",
+  AwaitingApproval: "True while a call waits for somebody's decision on its Approval; absent otherwise.",
+  Suspended: "True while spec.suspend lets nothing new begin; absent otherwise.",
   Cancelling: "True while a cancelled session's runner has its two seconds to record what is known; absent otherwise.",
 };
 
@@ -50,11 +52,16 @@ export const SESSION_REASONS: Readonly<Record<SessionReason, string>> = {
   Invalid: "The API server refused a pod as invalid; the message names the field.",
   ConfigMapNotFound: "A ConfigMap that the session or its Agent names, or a key in it, does not exist; the session goes on when it does.",
   Queued: "The Environment runs as many sessions as its budget allows; the message says which place the session has.",
-  AwaitingInput: "A Conversation waits for the next message; after idleTimeoutSeconds it has no pods.",
+  AwaitingInput: "The session waits for the next message; after idleTimeoutSeconds it has no pods.",
+  AwaitingToolResult: "The session waits for a client to give the result of a custom tool; after idleTimeoutSeconds it has no pods.",
+  AwaitingApproval: "A call waits for somebody's decision on the Approval that the message names; after idleTimeoutSeconds the session has no pods.",
+  Suspended: "spec.suspend is true: nothing new begins; after idleTimeoutSeconds the session has no pods.",
+  PriceUnknown: "Money is limited, and the Environment has no pricing for the model that the Agent asks; the session goes on when it has.",
   Starting: "The runner pod is being made or has not connected yet.",
   Running: "The runner works.",
   Retrying: "A runner pod ended before the session did; the next one takes over.",
   Completed: "The agent gave its answer.",
+  BudgetExceeded: "The next model request might have cost more than a limit allows; the message names the limit, what is used and what to raise.",
   MaxTurns: "The turn limit was reached before the agent was done.",
   DeadlineExceeded: "The time limit was reached before the agent was done.",
   Cancelled: "spec.cancel was set or the Session deleted.",
@@ -63,6 +70,7 @@ export const SESSION_REASONS: Readonly<Record<SessionReason, string>> = {
   ImagePullFailed: "The image of a pod could not be pulled; the message names image and answer.",
   NotIsolated: "The session was stopped because its pods were not isolated any more; the message says what opened them.",
   NameConflict: "Somebody else's object has the name of one that the session needs.",
+  LogCorrupt: "The session's log was changed or damaged where the gateway keeps it; the message says at which event.",
   LogLost: "The session had started, but the gateway no longer has its log.",
 };
 
@@ -84,4 +92,18 @@ export const SCHEDULE_REASONS: Readonly<Record<ScheduleReason, string>> = {
   Succeeded: "The newest finished run ended well.",
   Failed: "The newest finished run did not end well; the message names it.",
   NoRun: "No run has finished yet.",
+};
+
+export const APPROVAL_CONDITIONS: Readonly<Record<ApprovalCondition, string>> = {
+  Resolved: "Unknown while the call waits, True when that is over.",
+};
+
+export const APPROVAL_REASONS: Readonly<Record<ApprovalReason, string>> = {
+  Pending: "The call waits for a decision: kubectl patch --subresource=status, as docs/approvals.md shows.",
+  Approved: "The call was approved, and starts.",
+  Denied: "The call was denied; the model is told the reason.",
+  Expired: "Nobody decided before spec.expiresAt, which is a denial.",
+  TooLate: "The decision came when the call was over, and changed nothing.",
+  Withdrawn: "The call was cancelled or interrupted before anybody decided.",
+  AdmissionMissing: "An admission policy of the release is missing or was changed, and decisions are not honoured: a cluster administrator installs the chart again.",
 };

@@ -1,16 +1,17 @@
 import { API_VERSION, KINDS } from "../group.ts";
 import type { KindName } from "../group.ts";
 import { buildCrd } from "./crd.ts";
-import { AGENT_CONDITIONS, AGENT_REASONS, ENVIRONMENT_CONDITIONS, ENVIRONMENT_REASONS, SCHEDULE_CONDITIONS, SCHEDULE_REASONS, SESSION_CONDITIONS, SESSION_REASONS } from "./reasons.ts";
+import { AGENT_CONDITIONS, AGENT_REASONS, APPROVAL_CONDITIONS, APPROVAL_REASONS, ENVIRONMENT_CONDITIONS, ENVIRONMENT_REASONS, SCHEDULE_CONDITIONS, SCHEDULE_REASONS, SESSION_CONDITIONS, SESSION_REASONS } from "./reasons.ts";
 import type { StructuralSchema } from "./structural.ts";
 
 type Meanings = Readonly<Record<string, string>>;
 
-const CONDITIONS: Readonly<Partial<Record<KindName, { readonly types: Meanings; readonly reasonsOf: string; readonly reasons: Meanings }>>> = {
+const CONDITIONS: Readonly<Record<KindName, { readonly types: Meanings; readonly reasonsOf: string; readonly reasons: Meanings }>> = {
   Agent: { types: AGENT_CONDITIONS, reasonsOf: "Ready", reasons: AGENT_REASONS },
   Environment: { types: ENVIRONMENT_CONDITIONS, reasonsOf: "Ready", reasons: ENVIRONMENT_REASONS },
   Session: { types: SESSION_CONDITIONS, reasonsOf: "Succeeded", reasons: SESSION_REASONS },
   Schedule: { types: SCHEDULE_CONDITIONS, reasonsOf: "Ready", reasons: SCHEDULE_REASONS },
+  Approval: { types: APPROVAL_CONDITIONS, reasonsOf: "Resolved", reasons: APPROVAL_REASONS },
 };
 
 /** The reference page of all kinds, in Markdown. Pure. */

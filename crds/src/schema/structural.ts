@@ -31,6 +31,7 @@ export interface StructuralSchema {
   readonly additionalProperties?: StructuralSchema;
   readonly items?: StructuralSchema;
   readonly "x-kubernetes-int-or-string"?: true;
+  readonly "x-kubernetes-preserve-unknown-fields"?: true;
   readonly "x-kubernetes-list-type"?: "atomic" | "set" | "map";
   readonly "x-kubernetes-list-map-keys"?: readonly string[];
   readonly "x-kubernetes-validations"?: readonly ValidationRule[];
@@ -67,6 +68,7 @@ export function buildStructural(schema: z.ZodType, place: Place): StructuralSche
 function convert(node: Node, place: Place): StructuralSchema {
   if (typeof node.description !== "string") throw fault(place, "has no description");
   if (node["x-kubernetes-int-or-string"] === true) return convertIntOrString(node);
+  if (node["x-kubernetes-preserve-unknown-fields"] === true) return { type: "object", ...pick(node, ["description", "x-kubernetes-preserve-unknown-fields"]) };
   const { type } = node;
   if (typeof type !== "string") throw fault(place, "has no single type: unions, references and untyped values have no place in a CRD");
   const allowed = KEYWORDS[type];

@@ -21,11 +21,17 @@ export type ProblemType =
   | "unexpected"
   /** A limit of the session or of the log. */
   | "limit"
+  /** Money or tokens would not suffice; `wait` while others only hold reservations. */
+  | "budget"
+  /** Suspended or interrupted: it passes when the log says so. */
+  | "paused"
+  /** The log is damaged where it is kept. */
+  | "corrupt"
   /** The session is cancelled or past its deadline. */
   | "stopped"
   /** Policy says no, or the event claims more than policy gives. */
   | "denied"
-  /** The caller has too much open at once: it passes when some of it is closed. */
+  /** The caller has too much open at once, or asks too often: it passes when some of it is closed, or after `Retry-After`. */
   | "too-many"
   | "unavailable"
   | "internal";

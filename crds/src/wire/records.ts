@@ -2,7 +2,8 @@ import { z } from "zod";
 import { type Bundle, bundleSchema } from "../log/bundle.ts";
 import type { LogEvent, NewEvent } from "../log/events.ts";
 import type { SessionOutcome } from "../conditions.ts";
-import type { SandboxState, Step } from "../log/state.ts";
+import { USD_PATTERN } from "../log/money.ts";
+import type { ApprovalState, SandboxState, Step, WaitingFor } from "../log/state.ts";
 
 // Operator ↔ gateway. Bearer token of the operator's service account (audience `paddock-gateway`).
 
@@ -21,6 +22,18 @@ export type RecordRequest = z.infer<typeof recordRequestSchema>;
 /** `PUT /v1/pods/{podUid}`: this pod is the newest runner, or a sandbox, of a session; idempotent. 204. */
 export const podRegistrationSchema = z.object({ sessionUid: z.string().min(1), component: z.enum(["runner", "sandbox"]), podName: z.string().min(1).max(253) });
 export type PodRegistration = z.infer<typeof podRegistrationSchema>;
+
+/**
+ * `PUT /v1/budgets/{environmentUid}`: what all sessions of an Environment share, as it is now; `costUSDPerDay` absent means no limit. 204.
+ * Until the first of these the limit of each session's frozen Environment holds.
+ */
+export const budgetRequestSchema = z.object({ costUSDPerDay: z.string().regex(new RegExp(USD_PATTERN)).optional() });
+export type BudgetRequest = z.infer<typeof budgetRequestSchema>;
+
+/** A shared budget as the gateway has it; a member of `GET /v1/records` as `event: budget`, all of them before `synced`, then each change. */
+export interface BudgetView extends BudgetRequest {
+  readonly environmentUid: string;
+}
 
 /** `POST /v1/records/{uid}/events`: the operator's event types. One that changes nothing in the fold answers 200 with the earlier events. */
 export interface OperatorAppend {
@@ -50,7 +63,7 @@ export interface RecordView {
   /** Active needs a runner pod; Waiting may lose its pods after the idle time; Finished must have no pod. `since` is RFC 3339. */
   readonly activity:
     | { readonly kind: "Active" }
-    | { readonly kind: "Waiting"; readonly for: "input"; readonly since: string }
+    | { readonly kind: "Waiting"; readonly for: WaitingFor; readonly since: string }
     | { readonly kind: "Finished"; readonly outcome: SessionOutcome; readonly at: string };
   /** What the session runs by, frozen. `environment` is whole: every pod of the session is built from it. */
   readonly bundle: { readonly digest: string; readonly agentDigest: string } & Readonly<Pick<Bundle, "environment" | "limits" | "startTime" | "traceId">>;
@@ -58,17 +71,25 @@ export interface RecordView {
   readonly runner: { readonly podUid?: string; readonly epoch: number; readonly connected: boolean; readonly since: string };
   readonly sandbox: SandboxState;
   readonly cancelled: boolean;
+  readonly suspended: boolean;
+  /** Pending ones, and the newest that were resolved, oldest first. */
+  readonly approvals: readonly ApprovalView[];
+  /** Everybody who wrote an input, the session's creator aside. */
+  readonly authors: readonly string[];
   readonly lastSeq: number;
   readonly turns: number;
   readonly toolCalls: number;
-  readonly usage: { readonly inputTokens: number; readonly cachedInputTokens: number; readonly outputTokens: number; readonly totalTokens: number; readonly costUSD?: string };
+  readonly usage: { readonly inputTokens: number; readonly cachedInputTokens: number; readonly outputTokens: number; readonly totalTokens: number; readonly costUSD?: string; readonly uncertainCostUSD?: string };
   readonly recentSteps: readonly Step[];
   /** When the time of the input under way is over, RFC 3339; absent while nothing is under way. */
   readonly deadline?: string;
   /** The newest problem the runner reported, while the session is active. */
   readonly problem?: { readonly problem: string; readonly subject: string; readonly message: string };
-  /** The newest answer of a Conversation that waits; at most 4096 bytes, cut on a character. */
+  /** The newest answer of a session that waits; at most 4096 bytes, cut on a character. */
   readonly answer?: { readonly text: string; readonly truncated: boolean };
   /** Text at most 4096 bytes, cut on a character. */
   readonly result?: { readonly outcome: SessionOutcome; readonly text: string; readonly truncated: boolean; readonly message: string };
 }
+
+/** What an Approval is made from, and resolved by. */
+export type ApprovalView = Omit<ApprovalState, "seq">;

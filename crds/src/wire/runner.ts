@@ -41,6 +41,12 @@ export interface AppendReply {
   readonly events: readonly LogEvent[];
 }
 
+/**
+ * `GET /v1/runner/blobs/{sha256}`: a payload that an event of the session references (log/blobs.ts), as UTF-8; 404 for any other. There is
+ * no PUT: appenders send payloads in their events, at most BLOB_LIMITS.blobBytes each, and the gateway takes the large ones out.
+ */
+export const RUNNER_BLOBS = "/v1/runner/blobs";
+
 /** `POST /v1/runner/deltas`: text as the model streams it, for eyes only; never stored. Answers 202. */
 export const RUNNER_DELTAS = "/v1/runner/deltas";
 

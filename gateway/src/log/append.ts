@@ -28,11 +28,17 @@ export interface LogWriter {
   /** `username` is as authenticated; whether they may was asked before. */
   appendByPerson(uid: string, username: string, event: NewEvent): Promise<AppendResult>;
   appendByRunner(uid: string, podUid: string, request: AppendRequest): Promise<AppendResult>;
+  /** What the gateway itself has to append by now: approvals that expired, custom tools whose time is over. */
+  appendDue(uid: string): Promise<AppendResult>;
+  /** Ends a session whose stored log is damaged, with the outcome LogCorrupt. */
+  finishCorrupt(uid: string, reason: string): Promise<AppendResult>;
 }
 
 export interface LogWriterPorts {
   readonly store: Store;
   now(): Date;
+  /** Told after each commit, in commit order per record: the record as it was before (undefined for a new one), its bundle, and the events as stored. */
+  stored(commit: { readonly before: StoredRecord | undefined; readonly bundle: Bundle; readonly events: readonly LogEvent[] }): void;
   /** Told of each event that is stored (or was before), and of the one a request was refused for. */
   count(type: EventType, result: "stored" | "refused"): void;
 }
