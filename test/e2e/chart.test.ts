@@ -191,6 +191,20 @@ test("persistence: a claim by default, one that exists, or none", async () => {
   assert.deepEqual(await gatewayOf("gateway.persistence.enabled=false"), { claims: [], volumes: [{ name: "data", emptyDir: { sizeLimit: "8Gi" } }] });
 });
 
+test("a log in Postgres: the connection string is a mounted file, no claim, and more than one gateway may serve it", async () => {
+  const objects = await render("gateway.postgres.secretName=paddock-postgres", "gateway.postgres.key=dsn", "gateway.replicas=2", "gateway.retentionSeconds=0");
+  const spec = objects.find(({ kind }) => kind === "StatefulSet")?.spec as { replicas?: number; volumeClaimTemplates?: unknown; template?: { spec: PodSpec } };
+  assert.deepEqual([spec.replicas, spec.volumeClaimTemplates], [2, undefined]);
+  assert.deepEqual(spec.template?.spec.volumes, [{ name: "postgres", secret: { secretName: "paddock-postgres", items: [{ key: "dsn", path: "url" }] } }]);
+  const env = new Map(spec.template?.spec.containers[0]?.env?.map(({ name, value }) => [name, value]));
+  assert.deepEqual([env.get("PADDOCK_STORE"), env.get("PADDOCK_POSTGRES_URL_FILE"), env.get("PADDOCK_RETENTION_SECONDS"), env.has("PADDOCK_DATA_DIR")], ["postgres", "/run/paddock/postgres/url", "0", false]);
+  assert.ok(objects.some(({ kind, metadata }) => kind === "PodDisruptionBudget" && metadata.name === "paddock-gateway"));
+});
+
+test("a second gateway on a log in a file is refused", async () => {
+  await assert.rejects(render("gateway.replicas=2"), /a log in a file has one writer; set replicas to 1, or keep the log in Postgres/);
+});
+
 const REFUSED: Readonly<Record<string, string>> = {
   "a name that does not exist": "watchNamespace={a}",
   "a name that does not exist, deeper": "gateway.persistence.path=/data",
