@@ -58,10 +58,12 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const shutdown = new AbortController();
   const api = connectApiServer(options.apiServer);
   const followers = createFollowers();
-  store.subscribe((record) => followers.wake(record.uid));
+  store.subscribe((change) => {
+    if (change.kind === "record") followers.wake(change.record.uid);
+  });
   const app = buildApp({
     store,
-    writer: openLogWriter({ store, now, count: metrics.appended }),
+    writer: openLogWriter({ store, now, count: metrics.appended, stored: () => undefined }),
     followers,
     reviewer: createReviewer({ api, acceptedMs: times.reviewMs, count: metrics.reviewed, report: (error) => logger.warn({ err: error }, "the API server could not be asked") }),
     operatorUser,

@@ -114,6 +114,7 @@ export function resumeAt(lastEventId: string | undefined, incarnation: string, n
 }
 
 function messageOf(news: RecordNews, incarnation: string): StreamMessage {
+  if (news.kind === "budget") return { event: "budget", data: news.budget };
   const id = `${incarnation}:${news.version}`;
   switch (news.kind) {
     case "record":

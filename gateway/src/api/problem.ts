@@ -19,6 +19,9 @@ const KINDS: Readonly<Record<ProblemType, Kind>> = {
   stale: { status: 409, title: "The log has moved on" },
   unexpected: { status: 409, title: "Does not follow from the log" },
   limit: { status: 409, title: "A limit is reached" },
+  budget: { status: 409, title: "The budget does not suffice" },
+  paused: { status: 409, title: "Suspended or interrupted" },
+  corrupt: { status: 409, title: "The log is damaged" },
   stopped: { status: 409, title: "The session is stopped" },
   denied: { status: 409, title: "Denied by policy" },
   "too-many": { status: 429, title: "Too many at once" },
@@ -28,6 +31,8 @@ const KINDS: Readonly<Record<ProblemType, Kind>> = {
 
 interface More {
   readonly refusal?: "final" | "wait";
+  /** When asking again may help: becomes the header Retry-After, in whole seconds. */
+  readonly retryAfterMs?: number;
   /** Further members of the problem document. */
   readonly members?: Readonly<Record<string, unknown>>;
 }
@@ -48,8 +53,12 @@ export class ProblemError extends Error {
 /** A refusal as an RFC 9457 response. */
 export function problemResponse({ problem, message, more }: ProblemError): Response {
   const { status, title } = KINDS[problem];
-  const { refusal } = more;
+  const { refusal, retryAfterMs } = more;
   const body: Problem = { type: `${PROBLEM_BASE}${problem}`, title, status, detail: message, ...(refusal === undefined ? {} : { refusal }) };
-  const headers = { "content-type": "application/problem+json", ...(status === 401 ? { "www-authenticate": "Bearer" } : {}) };
+  const headers = {
+    "content-type": "application/problem+json",
+    ...(status === 401 ? { "www-authenticate": "Bearer" } : {}),
+    ...(retryAfterMs === undefined ? {} : { "retry-after": String(Math.max(1, Math.ceil(retryAfterMs / 1000))) }),
+  };
   return new Response(JSON.stringify({ ...more.members, ...body }), { status, headers });
 }

@@ -12,7 +12,7 @@ const RESULT_BYTES = 4096;
 /** A record as the operator sees it. Pure. */
 export function buildView({ uid, namespace, name, version, bundle, bundleDigest, state, runner }: StoredRecord): RecordView {
   const { agent, environment, limits, startTime, traceId } = bundle;
-  const { finished, waiting, sandbox, cancelled, lastSeq, turns, toolCalls, recentSteps } = state;
+  const { finished, waiting, sandbox, cancelled, suspended, approvals = [], authors = [], lastSeq, turns, toolCalls, recentSteps } = state;
   return {
     uid,
     namespace,
@@ -23,6 +23,9 @@ export function buildView({ uid, namespace, name, version, bundle, bundleDigest,
     runner: { ...(runner.podUid === undefined ? {} : { podUid: runner.podUid }), epoch: state.epoch, connected: runner.connected, since: runner.since },
     sandbox,
     cancelled,
+    suspended: suspended === true,
+    approvals: approvals.map(({ seq: _, ...approval }) => approval),
+    authors,
     lastSeq,
     turns,
     toolCalls,
@@ -43,17 +46,24 @@ function activityOf({ finished, waiting }: SessionState): RecordView["activity"]
 function underWay(state: SessionState): Pick<RecordView, "deadline" | "problem"> {
   const { finished, waiting, problem } = state;
   if (finished !== undefined || waiting !== undefined) return {};
-  return { deadline: new Date(deadlineAt(state)).toISOString(), ...(problem === undefined ? {} : { problem }) };
+  const deadline = deadlineAt(state);
+  return { ...(deadline === Infinity ? {} : { deadline: new Date(deadline).toISOString() }), ...(problem === undefined ? {} : { problem }) };
 }
 
 /** The part of a view whose change the operator acts on: it is sent at once, the rest may wait for more. Pure. */
-export function urgentPartOf({ activity, runner, sandbox, cancelled, deadline, problem, answer, result }: RecordView): string {
-  return canonicalJson({ activity, runner, sandbox, cancelled, deadline, problem, answer, result });
+export function urgentPartOf({ activity, runner, sandbox, cancelled, suspended, approvals, authors, deadline, problem, answer, result }: RecordView): string {
+  return canonicalJson({ activity, runner, sandbox, cancelled, suspended, approvals, authors, deadline, problem, answer, result });
 }
 
-function buildUsage({ inputTokens, cachedInputTokens, outputTokens, costNanoUSD }: Totals): RecordView["usage"] {
-  const counts = { inputTokens, cachedInputTokens, outputTokens, totalTokens: inputTokens + outputTokens };
-  return costNanoUSD === undefined ? counts : { ...counts, costUSD: formatUsd(BigInt(costNanoUSD)) };
+function buildUsage({ inputTokens, cachedInputTokens, outputTokens, costNanoUSD, uncertainNanoUSD = "0" }: Totals): RecordView["usage"] {
+  return {
+    inputTokens,
+    cachedInputTokens,
+    outputTokens,
+    totalTokens: inputTokens + outputTokens,
+    ...(costNanoUSD === undefined ? {} : { costUSD: formatUsd(BigInt(costNanoUSD)) }),
+    ...(uncertainNanoUSD === "0" ? {} : { uncertainCostUSD: formatUsd(BigInt(uncertainNanoUSD)) }),
+  };
 }
 
 function buildResult({ outcome, text, reason }: NonNullable<SessionState["finished"]>): NonNullable<RecordView["result"]> {

@@ -1,4 +1,4 @@
-import type { RecordView } from "@paddock/api/wire/records";
+import type { BudgetView, RecordView } from "@paddock/api/wire/records";
 import type { Store, StoredRecord } from "../store/store.ts";
 import { buildView, urgentPartOf } from "./view.ts";
 import { createWaker } from "./waker.ts";
@@ -9,6 +9,8 @@ const PAGE_RECORDS = 200;
 export type RecordNews =
   | { readonly kind: "record"; readonly version: number; readonly view: RecordView }
   | { readonly kind: "gone"; readonly version: number; readonly uid: string }
+  /** Has no place in the records' order: every watcher is told all budgets as it begins. */
+  | { readonly kind: "budget"; readonly budget: BudgetView }
   | { readonly kind: "synced"; readonly version: number };
 
 export interface Watching {
@@ -26,7 +28,7 @@ export interface Watching {
   clock(): number;
 }
 
-interface Change {
+interface Pending {
   /** The record's first version that was not told yet. */
   readonly since: number;
   readonly record: StoredRecord;
@@ -46,7 +48,7 @@ interface Ledger {
 
 function openLedger({ after, coalesceMs, clock }: Watching): Ledger {
   const known = new Map<string, { readonly urgent: string; readonly at: number; readonly version: number }>();
-  const changes = new Map<string, Change>();
+  const changes = new Map<string, Pending>();
   let newest = after;
   const dueAt = (record: StoredRecord): number => {
     const last = known.get(record.uid);
@@ -75,21 +77,25 @@ function openLedger({ after, coalesceMs, clock }: Watching): Ledger {
 }
 
 /**
- * Tells a watcher of every record that is there and of each change, until `signal` aborts. Level-based: several changes of a record that
+ * Tells a watcher of every budget and record that is there and of each change, until `signal` aborts. Level-based: several changes of a record that
  * wait are told as one, so a slow watcher costs one entry per record and slows nobody.
  */
 export async function watchRecords(watching: Watching): Promise<void> {
   const { store, signal, idleMs } = watching;
   const ledger = openLedger(watching);
   const waker = createWaker();
-  const unsubscribe = store.subscribe((record) => {
-    ledger.note(record);
+  const budgets = new Map<string, BudgetView>();
+  const unsubscribe = store.subscribe((change) => {
+    if (change.kind === "record") ledger.note(change.record);
+    else budgets.set(change.budget.environmentUid, change.budget);
     waker.wake();
   });
   try {
+    for (const budget of await store.budgets()) await watching.write({ kind: "budget", budget });
     await tellList(watching, ledger);
     if (!signal.aborted) await watching.write({ kind: "synced", version: ledger.toldUpTo() });
     while (!signal.aborted) {
+      await tellBudgets(watching, budgets);
       const next = ledger.take();
       if (next !== undefined && "record" in next) {
         ledger.told(next.record);
@@ -108,6 +114,13 @@ function newsOf(record: StoredRecord, version: number): RecordNews {
   return record.acknowledged ? { kind: "gone", version, uid: record.uid } : { kind: "record", version, view: buildView(record) };
 }
 
+async function tellBudgets({ signal, write }: Watching, budgets: Map<string, BudgetView>): Promise<void> {
+  for (const [environmentUid, budget] of budgets) {
+    budgets.delete(environmentUid);
+    if (!signal.aborted) await write({ kind: "budget", budget });
+  }
+}
+
 /** Tells the records in commit order: what changes meanwhile has a larger version than any told here. */
 async function tellList({ store, after, signal, write }: Watching, ledger: Ledger): Promise<void> {
   let position = after;
@@ -124,6 +137,6 @@ async function tellList({ store, after, signal, write }: Watching, ledger: Ledge
   }
 }
 
-function earliest(changes: ReadonlyMap<string, Change>): Change | undefined {
-  return [...changes.values()].reduce<Change | undefined>((first, change) => (first === undefined || change.dueAt < first.dueAt ? change : first), undefined);
+function earliest(changes: ReadonlyMap<string, Pending>): Pending | undefined {
+  return [...changes.values()].reduce<Pending | undefined>((first, change) => (first === undefined || change.dueAt < first.dueAt ? change : first), undefined);
 }
