@@ -12,7 +12,7 @@ const bundle = buildTestBundle("u", { startTime: "2026-01-01T00:00:00.000Z" });
 function recordOf(state: SessionState, change: Partial<StoredRecord> = {}): StoredRecord {
   const runner = { podUid: "p1", connected: true, since: "2026-01-01T00:00:01.000Z" };
   const identity = { uid: "u", namespace: "team", name: "job", namespaceUid: "n1", bundle, bundleDigest: "sha256:bundle", bindKey: "secret" };
-  return { ...identity, state, batch: undefined, runner, acknowledged: false, version: 7, ...change };
+  return { ...identity, state, batch: undefined, runner, acknowledged: false, dueAt: undefined, corrupt: undefined, version: 7, ...change };
 }
 
 const started = foldAll([...boundEvents(bundle), startedEvent("p1", 1), requestedEvent(1, 1, 3)]);
@@ -38,6 +38,9 @@ test("a view shows the record without its keys", () => {
     runner: { podUid: "p1", epoch: 1, connected: true, since: "2026-01-01T00:00:01.000Z" },
     sandbox: { requested: 0, pending: false },
     cancelled: false,
+    suspended: false,
+    approvals: [],
+    authors: [],
     lastSeq: 5,
     turns: 1,
     toolCalls: 0,
@@ -61,6 +64,33 @@ test("a record that waits says since when and what was answered, and has no dead
   const cancelled = foldAll([event("session.cancelled", { reason: "" }), runFinishedEvent({ outcome: "Cancelled", text: "" })], waiting);
   const over = buildView(recordOf(cancelled));
   assert.deepEqual([over.activity.kind, over.answer, over.deadline], ["Finished", undefined, undefined]);
+});
+
+const approval = { call: "root/1/0", tool: "bash", fingerprint: "sha256:f", summary: "rm", argumentsDigest: "sha256:a", expiresAt: "2026-01-01T00:10:00.000Z" };
+
+test("what waits for approval, who wrote, and suspension are shown and urgent", () => {
+  const before = buildView(recordOf(started));
+  const asked = foldAll([event("approval.requested", approval)], started);
+  const [shown] = buildView(recordOf(asked)).approvals;
+  assert.deepEqual(shown, { ...approval, requestedAt: "2026-01-01T00:00:00.000Z" });
+  const states = [asked, foldAll([event("session.suspended", {})], started), { ...started, authors: ["ann"] }];
+  for (const state of states) assert.notEqual(urgentPartOf(buildView(recordOf(state))), urgentPartOf(before));
+  assert.deepEqual([buildView(recordOf({ ...started, authors: ["ann"] })).authors, buildView(recordOf(states[1] ?? started)).suspended], [["ann"], true]);
+});
+
+test("a session that goes on has no deadline until its runner does", () => {
+  const waiting = foldAll([event("approval.requested", approval), event("run.waiting", { for: "approval", text: "", through: 5 })], started);
+  const resolved = foldAll([event("approval.resolved", { call: approval.call, fingerprint: approval.fingerprint, decision: "Denied", scope: "Once" })], waiting);
+  // The fixture's events are a runner's, whose first one lets the time count.
+  const view = buildView(recordOf({ ...resolved, pausedSince: "2026-01-01T00:00:00.000Z" }));
+  assert.deepEqual([view.activity.kind, view.deadline], ["Active", undefined]);
+});
+
+test("what lost answers may have cost is shown apart", () => {
+  const grant = { day: "2026-01-01", inputTokens: 10, outputTokens: 100, reservedNanoUSD: "2000000000" };
+  const lost = foldAll([event("model.failed", { turn: 1, attempt: 1, class: "network", message: "" })], { ...started, request: { seq: 4, turn: 1, attempt: 1, model: "m", grant } });
+  const { usage: shown } = buildView(recordOf(lost));
+  assert.deepEqual([shown.costUSD, shown.uncertainCostUSD], ["0", "2"]);
 });
 
 test("an answer of unknown cost leaves the cost out", () => {

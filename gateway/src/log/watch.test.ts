@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { TestContext } from "node:test";
+import type { BudgetView } from "@paddock/api/wire/records";
 import { buildTestBundle, event, requestedEvent, startedEvent } from "../../../test/fakes/session.ts";
 import { openSqliteStore } from "../store/sqlite.ts";
 import type { Store } from "../store/store.ts";
@@ -14,10 +15,14 @@ import type { RecordNews } from "./watch.ts";
 
 const now = (): Date => new Date();
 
+type Versioned = Exclude<RecordNews, { kind: "budget" }>;
+
 interface Watch {
   readonly told: RecordNews[];
-  /** Resolves when something was told that fulfils this. */
-  until(wanted: (news: RecordNews) => boolean): Promise<RecordNews>;
+  /** Resolves when something other than a budget was told that fulfils this. */
+  until(wanted: (news: RecordNews) => boolean): Promise<Versioned>;
+  /** The budget that was told with this limit. */
+  untilBudget(limit: string): Promise<BudgetView>;
   stop(): Promise<void>;
 }
 
@@ -39,16 +44,18 @@ function watch(store: Store, after: number): Watch {
     coalesceMs: 3_600_000,
     clock: () => performance.now(),
   });
+  const waitFor = async <T>(find: () => T | undefined): Promise<T> => {
+    for (;;) {
+      const found = find();
+      if (found !== undefined) return found;
+      await noticed.promise;
+      noticed = Promise.withResolvers();
+    }
+  };
   return {
     told,
-    until: async (wanted) => {
-      for (;;) {
-        const found = told.find(wanted);
-        if (found !== undefined) return found;
-        await noticed.promise;
-        noticed = Promise.withResolvers();
-      }
-    },
+    until: (wanted) => waitFor(() => told.filter((news) => news.kind !== "budget").find(wanted)),
+    untilBudget: (limit) => waitFor(() => told.flatMap((news) => (news.kind === "budget" ? [news.budget] : [])).find(({ costUSDPerDay }) => costUSDPerDay === limit)),
     stop: async () => {
       stopped.abort();
       await watched;
@@ -63,7 +70,7 @@ async function open(context: TestContext): Promise<{ store: Store; writer: LogWr
     await store.close();
     rmSync(folder, { recursive: true });
   });
-  const writer = openLogWriter({ store, now, count: () => undefined });
+  const writer = openLogWriter({ store, now, count: () => undefined, stored: () => undefined });
   for (const uid of ["a", "b"]) {
     await writer.create({ bundle: buildTestBundle(uid), namespaceUid: "n1", prompt: "Hello" });
     await store.register({ podUid: `p-${uid}`, sessionUid: uid, component: "runner", podName: `p-${uid}` }, now().toISOString());
@@ -151,4 +158,17 @@ test("a list of large bundles is told whole, page by page", async (context) => {
   await watching.until(({ kind }) => kind === "synced");
   await watching.stop();
   assert.equal(watching.told.length, 23);
+});
+
+test("every budget is told before the records are synced, and each change after", async (context) => {
+  const { store } = await open(context);
+  await store.putBudget({ environmentUid: "e1", costUSDPerDay: "1" });
+  await store.putBudget({ environmentUid: "e2" });
+  const watching = watch(store, await store.version());
+  await watching.until(({ kind }) => kind === "synced");
+  await store.putBudget({ environmentUid: "e2", costUSDPerDay: "0.5" });
+  const changed = await watching.untilBudget("0.5");
+  await watching.stop();
+  const budgets = watching.told.flatMap((news) => (news.kind === "budget" ? [news.budget] : []));
+  assert.deepEqual([watching.told.findIndex(({ kind }) => kind === "synced"), budgets, changed.environmentUid], [2, [{ environmentUid: "e1", costUSDPerDay: "1" }, { environmentUid: "e2" }, changed], "e2"]);
 });
