@@ -17,6 +17,8 @@ export interface PeopleClient {
   readonly ca: string;
   /** GETs a path; headers besides the token as given. */
   get(path: string, token: string | undefined, headers?: Readonly<Record<string, string>>): Promise<{ status: number; body: string }>;
+  /** POSTs JSON to a path. */
+  post(path: string, token: string, body: object, headers?: Readonly<Record<string, string>>): Promise<{ status: number; body: string }>;
   /** Follows a session's events as server-sent events until `until` says enough or the stream ends. */
   follow(path: string, token: string, options: FollowOptions): Promise<SseEvent[]>;
   close(): void;
@@ -49,16 +51,21 @@ export async function openGateway(): Promise<PeopleClient> {
       if (match !== null) resolve(Number(match[1]));
     });
   });
-  const open = (path: string, token: string | undefined, headers: Readonly<Record<string, string>> = {}) =>
+  const open = (path: string, token: string | undefined, headers: Readonly<Record<string, string>> = {}, body?: string) =>
     new Promise<IncomingMessage>((resolve, reject) => {
       const authorization = token === undefined ? {} : { authorization: `Bearer ${token}` };
-      request({ host: "127.0.0.1", port, path, ca, servername: "localhost", headers: { ...headers, ...authorization } }, resolve).on("error", reject).end();
+      const method = body === undefined ? "GET" : "POST";
+      request({ host: "127.0.0.1", port, path, method, ca, servername: "localhost", headers: { ...headers, ...authorization } }, resolve).on("error", reject).end(body);
     });
   return {
     url: `https://127.0.0.1:${port}`,
     ca,
     async get(path, token, headers) {
       const response = await open(path, token, headers);
+      return { status: response.statusCode ?? 0, body: await text(response) };
+    },
+    async post(path, token, body, headers) {
+      const response = await open(path, token, { "content-type": "application/json", ...headers }, JSON.stringify(body));
       return { status: response.statusCode ?? 0, body: await text(response) };
     },
     async follow(path, token, { lastEventId, until }) {
