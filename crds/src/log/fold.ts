@@ -14,6 +14,11 @@ const MESSAGE_TOKENS = 16;
 /** Failures after which the endpoint has certainly not worked for us: their reservation is free again. */
 const FREE_FAILURES: ReadonlySet<LogEventOf<"model.failed">["data"]["class"]> = new Set(["auth", "overloaded", "rate_limited"]);
 
+/** Whether a request that failed so certainly cost nothing. */
+export function isFreeFailure(failure: LogEventOf<"model.failed">["data"]["class"]): boolean {
+  return FREE_FAILURES.has(failure);
+}
+
 type Folder<T extends EventType> = (state: SessionState, event: LogEventOf<T>) => Partial<SessionState>;
 type Folders = { readonly [T in EventType]: Folder<T> };
 
@@ -29,7 +34,7 @@ const folders: Folders = {
     attempt: data.attempt,
   }),
   "model.failed": (state, { seq, data }) => ({
-    ...(FREE_FAILURES.has(data.class) ? { request: undefined } : loseRequest(state)),
+    ...(isFreeFailure(data.class) ? { request: undefined } : loseRequest(state)),
     recentSteps: appendStep(state, { seq, kind: "model", name: state.request?.model ?? "", outcome: data.class, seconds: 0 }),
   }),
   "model.responded": foldAnswer,
