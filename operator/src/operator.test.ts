@@ -100,7 +100,7 @@ function viewOf({ bundle }: RecordRequest): RecordView {
     bundle: { digest: "d", agentDigest: agent.digest, environment, limits, startTime, traceId },
     runner: { epoch: 0, connected: false, since: startTime },
     sandbox: { requested: 0, pending: false },
-    cancelled: false, lastSeq: 2, turns: 0, toolCalls: 0,
+    cancelled: false, suspended: false, approvals: [], authors: [], lastSeq: 2, turns: 0, toolCalls: 0,
     usage: { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, totalTokens: 0 },
     recentSteps: [],
   };

@@ -17,7 +17,7 @@ function record(more: Partial<RecordView> = {}): RecordView {
     bundle: { digest: "d", agentDigest: "a", environment: { name: "e", uid: "e", digest: "e", spec: { models: [] } }, limits: { maxTurns: 1, timeoutSeconds: 1 }, startTime: "2026-01-01T00:00:00Z", traceId: "t" },
     runner: { epoch: 1, connected: true, since: "2026-01-01T00:00:00Z" },
     sandbox: { requested: 0, pending: false },
-    cancelled: false, lastSeq: 9, turns: 0, toolCalls: 0,
+    cancelled: false, suspended: false, approvals: [], authors: [], lastSeq: 9, turns: 0, toolCalls: 0,
     usage: { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, totalTokens: 0 },
     recentSteps: [],
     ...more,

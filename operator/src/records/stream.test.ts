@@ -17,7 +17,7 @@ function view(uid: string, version: number, more: Partial<RecordView> = {}): Rec
     bundle: { digest: "d", agentDigest: "a", environment: environment(), limits: { maxTurns: 1, timeoutSeconds: 1 }, startTime: "2026-01-01T00:00:00Z", traceId: "t" },
     runner: { epoch: 0, connected: false, since: "2026-01-01T00:00:00Z" },
     sandbox: { requested: 0, pending: false },
-    cancelled: false, lastSeq: 2, turns: 0, toolCalls: 0,
+    cancelled: false, suspended: false, approvals: [], authors: [], lastSeq: 2, turns: 0, toolCalls: 0,
     usage: { inputTokens: 0, cachedInputTokens: 0, outputTokens: 0, totalTokens: 0 },
     recentSteps: [],
     ...more,
