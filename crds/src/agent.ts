@@ -75,8 +75,7 @@ export const agentSpecSchema = z
 
 export type AgentSpec = z.infer<typeof agentSpecSchema>;
 
-/** How long a call of a custom tool waits for its result when the tool does not say. */
-export const DEFAULT_CUSTOM_TOOL_SECONDS = 600;
+export { DEFAULT_CUSTOM_TOOL_SECONDS } from "./log/limits.ts";
 
 /** Status fields besides conditions and observedGeneration. */
 export const agentStatusSchema = z.object({

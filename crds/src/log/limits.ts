@@ -12,5 +12,8 @@ export const BLOB_LIMITS = { inlineBytes: 16_384, startBytes: 2048, blobBytes: 8
 /** People and other authors whom one session remembers: none of them may approve its calls, unless its Environment says so. */
 export const MAX_AUTHORS = 32;
 
+/** How long a call of a custom tool waits for its result when the tool does not say. */
+export const DEFAULT_CUSTOM_TOOL_SECONDS = 600;
+
 /** The run every session starts with. */
 export const ROOT_RUN = "root";
