@@ -132,7 +132,7 @@ function foldResolution(state: SessionState, { data, seq, at }: LogEventOf<"appr
   const isForSession = resolution.decision === "Approved" && resolution.scope === "Session";
   const { approvedFingerprints = [] } = state;
   return {
-    approvals: keepNewest(approvals),
+    approvals: keepNewest(state, approvals),
     ...(isForSession ? { approvedFingerprints: [...approvedFingerprints.filter((known) => known !== fingerprint), fingerprint].slice(-REMEMBERED_FINGERPRINTS) } : {}),
     lastNewsSeq: seq,
     ...wake(state, { at, from: ["approval"] }),
@@ -144,8 +144,10 @@ function forgetPending({ approvals = [] }: SessionState, call: string): readonly
   return approvals.filter((approval) => approval.call !== call || approval.resolution !== undefined);
 }
 
-function keepNewest(approvals: readonly ApprovalState[]): readonly ApprovalState[] {
-  const old = approvals.filter(({ resolution }) => resolution !== undefined).slice(0, -REMEMBERED_APPROVALS);
+/** Those of calls that have no result yet are needed, however many there are. */
+function keepNewest({ calls }: SessionState, approvals: readonly ApprovalState[]): readonly ApprovalState[] {
+  const isOpen = (approval: ApprovalState): boolean => calls.some(({ call, finished }) => call === approval.call && finished === undefined);
+  const old = approvals.filter((approval) => approval.resolution !== undefined && !isOpen(approval)).slice(0, -REMEMBERED_APPROVALS);
   return approvals.filter((approval) => !old.includes(approval));
 }
 
