@@ -2,9 +2,10 @@ import assert from "node:assert/strict";
 import { before, test } from "node:test";
 import type { Approval, ApprovalSpec } from "@paddock/api/approval";
 import { API_VERSION } from "@paddock/api/group";
+import type { Session } from "@paddock/api/session";
 import { type Identity, admissionActive, grant, openOperator, openServiceAccount, openUser } from "./identities.ts";
 import { get, kubectl } from "./kubectl.ts";
-import { apply, eventually } from "./lab.ts";
+import { apply, buildSession, eventually } from "./lab.ts";
 import { openNamespace } from "./namespace.ts";
 
 // An approval is a person's own decision, by their right, once and in time.
@@ -13,16 +14,20 @@ let namespace: string;
 let operator: Identity;
 let approver: Identity;
 let onlooker: Identity;
+/** Of the Session that all approvals here belong to. It names no Agent that exists, so nothing runs. */
+let sessionUid: string;
 
 const digest = `sha256:${"0".repeat(64)}`;
 const FAR = "2999-01-01T00:00:00Z";
 
-function approval(name: string, spec: Partial<ApprovalSpec> = {}): object {
+function approval(name: string, spec: Partial<ApprovalSpec> = {}, where = namespace): object {
   const whole: ApprovalSpec = {
-    sessionRef: { name: "session", uid: "uid" }, agentName: "writer", call: "call-1", tool: "bash", fingerprint: digest, argumentsSummary: "git push", argumentsDigest: digest,
+    sessionRef: { name: "session", uid: sessionUid }, agentName: "writer", call: "call-1", tool: "bash", fingerprint: digest, argumentsSummary: "git push", argumentsDigest: digest,
     requesters: [], allowRequester: false, allowServiceAccounts: false, requestedAt: "2026-01-01T00:00:00Z", expiresAt: FAR, traceID: "0".repeat(32), ...spec,
   };
-  return { apiVersion: API_VERSION, kind: "Approval", metadata: { name, namespace }, spec: whole };
+  const labels = { "app.kubernetes.io/managed-by": "paddock" };
+  const ownerReferences = [{ apiVersion: API_VERSION, kind: "Session", name: "session", uid: sessionUid, controller: true }];
+  return { apiVersion: API_VERSION, kind: "Approval", metadata: { name, namespace: where, labels, ownerReferences }, spec: whole };
 }
 
 const decide = (name: string, decision: object | null) => ["patch", "approval", name, "-n", namespace, "--subresource=status", "--type=merge", "-p", JSON.stringify({ status: { decision } })];
@@ -31,6 +36,8 @@ const approved = (by: Identity, more: object = {}) => ({ decision: "Approved", d
 before(async () => {
   namespace = await openNamespace("approvals");
   await admissionActive(namespace);
+  await apply(namespace, buildSession("session", "none", { agent: "none" }));
+  sessionUid = (await get<Session>("session", "session", namespace))?.metadata.uid ?? "";
   [operator, approver, onlooker] = await Promise.all([openOperator(), openUser("approver"), openUser("onlooker")]);
   await grant(namespace, operator, [{ apiGroups: ["paddock.dev"], resources: ["approvals", "approvals/status"], verbs: ["create", "get", "update", "patch", "delete"] }]);
   await grant(namespace, approver, "paddock-approver");
@@ -46,6 +53,11 @@ test("only the operator makes, changes and takes away approvals", async () => {
   assert.match(await onlooker.refusal(["delete", "approval", "made", "-n", namespace]), refused);
   assert.match((await kubectl(["delete", "approval", "made", "-n", namespace])).stderr, refused);
   await operator.must(["delete", "approval", "made", "-n", namespace]);
+});
+
+test("the operator makes approvals for the Session that they name only", async () => {
+  const strange = { ...approval("strange"), metadata: { name: "strange", namespace, labels: { "app.kubernetes.io/managed-by": "paddock" } } };
+  assert.match(await operator.refusal(["create", "-f", "-"], strange), /an Approval of the operator must be owned by the Session that spec\.sessionRef names/);
 });
 
 test("an approver decides once: the decision can be neither changed nor removed, by nobody", async () => {
@@ -107,7 +119,7 @@ test("people write the decision and nothing else of status; the operator may not
 test("approvals go with their namespace", async () => {
   const gone = await openNamespace("approvals-gone");
   await grant(gone, operator, [{ apiGroups: ["paddock.dev"], resources: ["approvals"], verbs: ["create"] }]);
-  await operator.must(["create", "-f", "-"], { ...approval("left"), metadata: { name: "left", namespace: gone } });
+  await operator.must(["create", "-f", "-"], approval("left", {}, gone));
   await kubectl(["delete", "namespace", gone, "--wait=false"]);
   await eventually("the namespace to be gone", async () => (await kubectl(["get", "namespace", gone])).stderr.includes("NotFound"));
 });

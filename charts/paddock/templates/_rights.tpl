@@ -8,9 +8,13 @@
 - apiGroups: [paddock.dev]
   resources: [sessions]
   verbs: [get, list, watch, create, delete]
+# Asks people about a call that waits, and observes what they decide. No update, no delete: an Approval goes with its Session.
+- apiGroups: [paddock.dev]
+  resources: [approvals]
+  verbs: [get, list, watch, create]
 # What became of each.
 - apiGroups: [paddock.dev]
-  resources: [agents/status, environments/status, sessions/status, schedules/status]
+  resources: [agents/status, environments/status, sessions/status, schedules/status, approvals/status]
   verbs: [update]
 # Runner and sandbox pods. No update: a pod is replaced.
 - apiGroups: [""]
@@ -32,7 +36,7 @@
 - apiGroups: [""]
   resources: [namespaces]
   verbs: [get]
-# Warnings on the resources themselves; patch counts repetitions.
+# Warnings on the resources themselves, and that a call waits for approval; patch counts repetitions.
 - apiGroups: [events.k8s.io]
   resources: [events]
   verbs: [create, patch]
@@ -82,6 +86,7 @@
     - approval-decisions.{{ .Release.Namespace }}.paddock.dev
     - operator-pods.{{ .Release.Namespace }}.paddock.dev
     - operator-sessions.{{ .Release.Namespace }}.paddock.dev
+    - operator-approvals.{{ .Release.Namespace }}.paddock.dev
     - operator-deletes.{{ .Release.Namespace }}.paddock.dev
     - operator-accounts.{{ .Release.Namespace }}.paddock.dev
     - operator-policies.{{ .Release.Namespace }}.paddock.dev
@@ -106,6 +111,7 @@
     - approval-decisions.{{ .Release.Namespace }}.paddock.dev
     - operator-pods.{{ .Release.Namespace }}.paddock.dev
     - operator-sessions.{{ .Release.Namespace }}.paddock.dev
+    - operator-approvals.{{ .Release.Namespace }}.paddock.dev
     - operator-deletes.{{ .Release.Namespace }}.paddock.dev
     - operator-accounts.{{ .Release.Namespace }}.paddock.dev
     - operator-policies.{{ .Release.Namespace }}.paddock.dev

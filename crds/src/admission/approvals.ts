@@ -14,7 +14,8 @@ export function approvalWrites(release: Release): ValidatingDefinition {
     rules: [ours(["CREATE", "UPDATE", "DELETE"], ["approvals"])],
     checks: [
       {
-        expression: `${isOperator(release)} || (request.operation != 'CREATE' && request.userInfo.username in [${cleaners}])`,
+        // One that a deletion with --cascade=orphan has left behind stands in the way of a later Session's, and nobody else would take it away.
+        expression: `${isOperator(release)} || (request.operation != 'CREATE' && request.userInfo.username in [${cleaners}]) || (request.operation == 'DELETE' && !has(oldObject.metadata.ownerReferences))`,
         message: "approvals are written by the operator of Paddock only: decide with status.decision (kubectl patch --subresource=status), or cancel or delete the Session",
       },
     ],
@@ -47,6 +48,11 @@ export function approvalDecisions(release: Release): ValidatingDefinition {
       expression: newDecision("object.status.decision.decidedBy == request.userInfo.username"),
       message: "status.decision.decidedBy must be your own user name: see kubectl auth whoami",
       tell: "'status.decision.decidedBy is ' + object.status.decision.decidedBy + ', but you are ' + request.userInfo.username + ': write your own user name'",
+    },
+    {
+      expression: newDecision("!has(object.status.decision.argumentsDigest) || object.status.decision.argumentsDigest == object.spec.argumentsDigest"),
+      message: "status.decision.argumentsDigest is not the digest of the arguments that wait: read spec.argumentsDigest and look at the arguments again",
+      tell: "'status.decision.argumentsDigest ' + object.status.decision.argumentsDigest + ' is not the digest of the arguments that wait, ' + object.spec.argumentsDigest + ': look at the arguments again'",
     },
     {
       expression: byPerson(mayCaller("approve", { group: GROUP, resource: "agents" }, agent)),

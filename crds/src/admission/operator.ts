@@ -107,6 +107,24 @@ export function operatorSessions(release: Release): ValidatingDefinition {
   };
 }
 
+/** Approvals only for Sessions, with which they go; a decision is never the operator's own. */
+export function operatorApprovals(release: Release): ValidatingDefinition {
+  return {
+    name: "operator-approvals",
+    everywhere: true,
+    rules: [ours(["CREATE", "UPDATE"], ["approvals"])],
+    conditions: [theOperator(release)],
+    checks: [
+      inWatchedNamespace(release),
+      {
+        expression: `has(object.metadata.ownerReferences) && size(object.metadata.ownerReferences) == 1 && object.metadata.ownerReferences.all(owner, owner.apiVersion.startsWith('${GROUP}/') && owner.kind == 'Session' && has(owner.controller) && owner.controller && owner.name == object.spec.sessionRef.name && owner.uid == object.spec.sessionRef.uid)`,
+        message: "an Approval of the operator must be owned by the Session that spec.sessionRef names, as its controller",
+      },
+      { expression: `has(object.metadata.labels) && ${MANAGED} in object.metadata.labels && object.metadata.labels[${MANAGED}] == ${celString(MANAGED_BY)}`, message: `an Approval of the operator must carry the label ${LABELS.managedBy}: ${MANAGED_BY}` },
+    ],
+  };
+}
+
 /** Of what the operator could delete: only pods that carry its labels, which nobody else can put on. */
 export function operatorDeletes(release: Release): ValidatingDefinition {
   return {

@@ -1,6 +1,6 @@
 import { approvalDecisions, approvalWrites } from "./approvals.ts";
 import { creatorProof, creatorStamp } from "./creator.ts";
-import { operatorAccounts, operatorDeletes, operatorPods, operatorPolicies, operatorSessions } from "./operator.ts";
+import { operatorAccounts, operatorApprovals, operatorDeletes, operatorPods, operatorPolicies, operatorSessions } from "./operator.ts";
 import { type AdmissionObject, type Release, type ValidatingDefinition, buildMutating, buildValidating } from "./policy.ts";
 import { agentReferences, environmentReferences, scheduleReferences, sessionReferences } from "./references.ts";
 import { podOwners, reservedMetadata, sessionOwners, statusWrites } from "./reserved.ts";
@@ -25,6 +25,7 @@ export function validatingDefinitions(release: Release): readonly ValidatingDefi
     approvalDecisions(release),
     operatorPods(release),
     operatorSessions(release),
+    operatorApprovals(release),
     operatorDeletes(release),
     operatorAccounts(release),
     operatorPolicies(release),

@@ -36,13 +36,14 @@ const ALL = [...READ, ...WRITE];
 export const OPERATOR_TENANT: readonly Right[] = [
   { group: GROUP, resources: ["agents", "environments", "schedules"], verbs: ["list", "watch"], why: "Observed; their spec is never written." },
   { group: GROUP, resources: ["sessions"], verbs: [...READ, "create", "delete"], why: "Observed; read again before its log is ended; made for Schedules; taken away by history limits and ttlSecondsAfterFinished." },
-  { group: GROUP, resources: ["agents/status", "environments/status", "sessions/status", "schedules/status"], verbs: ["update"], why: "What became of each." },
+  { group: GROUP, resources: ["approvals"], verbs: [...READ, "create"], why: "Asks people about a call that waits, and observes what they decide. No update, no delete: an Approval goes with its Session." },
+  { group: GROUP, resources: ["agents/status", "environments/status", "sessions/status", "schedules/status", "approvals/status"], verbs: ["update"], why: "What became of each." },
   { group: "", resources: ["pods"], verbs: [...READ, "create", "delete"], why: "Runner and sandbox pods. No update: a pod is replaced." },
   { group: "", resources: ["serviceaccounts"], verbs: [...READ, "create", "patch"], why: "The account paddock-pod, without rights, that pods run as." },
   { group: "networking.k8s.io", resources: ["networkpolicies"], verbs: [...READ, "create", "patch"], why: "Isolation of the pods; foreign policies are watched for those that open a pod. No delete: the baseline stays." },
   { group: "", resources: ["configmaps"], verbs: ["get"], why: "promptFrom, instructionsFrom and files, each read once when a session is bound. No list, no watch." },
   { group: "", resources: ["namespaces"], verbs: ["get"], why: "The UID of a session's namespace, so that a namespace made again reads nothing of the old one." },
-  { group: "events.k8s.io", resources: ["events"], verbs: ["create", "patch"], why: "Warnings on the resources themselves; patch counts repetitions." },
+  { group: "events.k8s.io", resources: ["events"], verbs: ["create", "patch"], why: "Warnings on the resources themselves, and that a call waits for approval; patch counts repetitions." },
 ];
 
 /** The operator in the release's own namespace. */

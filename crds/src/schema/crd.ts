@@ -125,7 +125,7 @@ const DEFINITIONS: Readonly<Record<KindName, KindDefinition>> = {
       { name: "SESSION", type: "string", jsonPath: ".spec.sessionRef.name" },
       { name: "TOOL", type: "string", jsonPath: ".spec.tool" },
       { name: "SUMMARY", type: "string", jsonPath: ".spec.argumentsSummary" },
-      { name: "DECISION", type: "string", jsonPath: ".status.decision.decision" },
+      { name: "DECISION", type: "string", jsonPath: condition("Resolved", "reason") },
       { name: "BY", type: "string", jsonPath: ".status.decision.decidedBy" },
       // Not a date: kubectl prints a date as the time since, which is invalid for one that is to come.
       { name: "EXPIRES", type: "string", jsonPath: ".spec.expiresAt" },

@@ -99,7 +99,7 @@ export const APPROVAL_CONDITIONS: Readonly<Record<ApprovalCondition, string>> = 
 };
 
 export const APPROVAL_REASONS: Readonly<Record<ApprovalReason, string>> = {
-  Pending: "The call waits for a decision: kubectl patch --subresource=status, as docs/approvals.md shows.",
+  Pending: "The call waits for a decision: the condition AwaitingApproval of its Session shows the command.",
   Approved: "The call was approved, and starts.",
   Denied: "The call was denied; the model is told the reason.",
   Expired: "Nobody decided before spec.expiresAt, which is a denial.",
