@@ -60,7 +60,7 @@ export const agentSpecSchema = z
         description: "customTools are answered by a client of the log API, with no pod meanwhile; absent means none.",
         "x-kubernetes-list-type": "map",
         "x-kubernetes-list-map-keys": ["name"],
-        "x-kubernetes-validations": [{ rule: `self.all(tool, !(tool.name in [${TOOL_NAMES.map((name) => `'${name}'`).join(", ")}]))`, message: "a custom tool has the name of a built-in one: choose another name" }],
+        "x-kubernetes-validations": [{ rule: `self.all(tool, !(tool.name in [${TOOL_NAMES.map((name) => `'${name}'`).join(", ")}]))`, message: "a custom tool has the name of a built-in one: write another name" }],
       })
       .optional(),
     limits: z

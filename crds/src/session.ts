@@ -90,7 +90,7 @@ export const sessionStatusSchema = z.object({
     .object({
       maxTurns: count("maxTurns is the number of model answers that the session may use, counted per input."),
       timeoutSeconds: count("timeoutSeconds is the time in seconds that the session may take."),
-      costUSD: text("costUSD is the money in USD that the session may spend; absent means no limit.", 32),
+      costUSD: text("costUSD is the money in USD that the session may spend, as a decimal string; absent means no limit.", 32),
       totalTokens: count("totalTokens is the number of tokens that the session may use; absent means no limit."),
     })
     .describe("limits are the effective ones, the tightest of Session, Agent and Environment; absent before it is bound.")
