@@ -59,6 +59,7 @@ interface Asked {
 }
 
 const WHO: Readonly<Record<Appender["role"], Appender>> = {
+  gateway: { role: "gateway" },
   operator: { role: "operator" },
   person: { role: "person", username: "ann" },
   runner: { role: "runner", podUid: "p1", epoch: 1, newestPodUid: "p1" },

@@ -49,6 +49,7 @@ export function admitCancelled(_: EventDataOf<"session.cancelled">, { state }: Q
 export function admitRunFinished(data: EventDataOf<"run.finished">, question: Question): Admission | undefined {
   const { state, who } = question;
   if (data.through > state.lastSeq) return refuse("unexpected", "final", `through is ${data.through} and the log ends at ${state.lastSeq}`);
+  if (who.role === "gateway") return undefined;
   return who.role === "operator" ? refuseOperatorsEnd(data, question) : (refuseStale(data, question) ?? RUNNERS_ENDS[data.outcome](question));
 }
 
@@ -87,6 +88,8 @@ const RUNNERS_ENDS: Readonly<Record<EventDataOf<"run.finished">["outcome"], End>
   ImagePullFailed: () => refuseOperatorsOnly("ImagePullFailed"),
   NotIsolated: () => refuseOperatorsOnly("NotIsolated"),
   NameConflict: () => refuseOperatorsOnly("NameConflict"),
+  BudgetExceeded: refuseOpen,
+  LogCorrupt: () => refuse("denied", "final", "only the gateway finds a log damaged"),
 };
 
 function refuseOperatorsOnly(outcome: string): Refusal {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { Bundle } from "@paddock/api/log/bundle";
-import { LOG_LIMITS } from "@paddock/api/log/limits";
+import { BLOB_LIMITS, LOG_LIMITS } from "@paddock/api/log/limits";
 import type { NewEvent } from "@paddock/api/log/events";
 import { EMPTY_STATE, deadlineAt } from "@paddock/api/log/state";
 import type { SessionState } from "@paddock/api/log/state";
@@ -65,7 +65,7 @@ describe("any event", () => {
   refuses("a pod before its runner.started", ["fenced", "final"], bound, requestedEvent(1, 1, 2));
   refuses("a runner's event after the end", ["finished", "final"], over, requestedEvent(2, 1, over.lastSeq));
   knows("an operator's event after the end", { seq: over.lastSeq }, over, event("session.cancelled", { reason: "" }), { who: "operator" });
-  refuses("an event that is too large", ["too-large", "final"], running, toolFinishedEvent(CALL, { content: "x".repeat(LOG_LIMITS.eventBytes) }));
+  refuses("a payload that is too large", ["too-large", "final"], running, toolFinishedEvent(CALL, { content: "x".repeat(BLOB_LIMITS.blobBytes + 1) }));
   test("keeps headroom for results when the log is full", () => {
     const full = { ...running, lastSeq: LOG_LIMITS.events };
     assert.equal(ask(full, toolFinishedEvent(CALL)).kind, "accept");

@@ -1,7 +1,9 @@
+import { detachPayload } from "@paddock/api/log/blobs";
+import type { Blob } from "@paddock/api/log/blobs";
 import { canonicalJson } from "@paddock/api/log/canonical";
 import type { Bundle } from "@paddock/api/log/bundle";
 import { APPENDERS } from "@paddock/api/log/events";
-import { LOG_LIMITS } from "@paddock/api/log/limits";
+import { BLOB_LIMITS, LOG_LIMITS } from "@paddock/api/log/limits";
 import type { EventDataOf, EventType, NewEvent } from "@paddock/api/log/events";
 import type { SessionState } from "@paddock/api/log/state";
 import { admitFailed, admitRequested, admitResponded } from "./admit-model.ts";
@@ -27,6 +29,18 @@ const RULES: { readonly [T in EventType]: Rule<T> } = {
   "tool.decided": admitDecided,
   "tool.started": admitStarted,
   "tool.finished": admitFinished,
+  "turn.interrupted": () => undefined,
+  "approval.requested": () => undefined,
+  "approval.resolved": () => undefined,
+  "isolation.reported": () => undefined,
+  "egress.decided": () => undefined,
+  "tools.listed": () => undefined,
+  "context.compacted": () => undefined,
+  "context.pruned": () => undefined,
+  "guardrail.tripped": () => undefined,
+  "session.suspended": () => undefined,
+  "session.resumed": () => undefined,
+  "budget.exceeded": () => undefined,
   "sandbox.requested": admitSandboxRequested,
   "sandbox.bound": admitSandboxBound,
   "sandbox.lost": admitSandboxLost,
@@ -44,15 +58,15 @@ const UNLIMITED: ReadonlySet<EventType> = new Set(["session.cancelled", "run.fin
  * May this event be appended to a log in this state? The gateway's one decision, pure. Accepted events come back as they are to be
  * stored: completed, and with what looks like a credential replaced. `event` must have passed parseNewEvent.
  */
-export function admit(state: SessionState, bundle: Bundle, event: NewEvent, asked: { readonly who: Appender; readonly now: Date }): Admission {
+export function admit(state: SessionState, bundle: Bundle, event: NewEvent, asked: Pick<Question, "who" | "now" | "budget">): Admission {
   const question: Question = { state, bundle, ...asked };
   const stop = refuseRole(event.type, asked.who) ?? refuseFenced(event, question) ?? refuseFinished(event.type, question);
   if (stop !== undefined) return stop;
   const rule = RULES[event.type] as Rule<EventType>;
   const answer = rule(event.data, question) ?? { kind: "accept", event };
   if (answer.kind !== "accept") return answer;
-  const stored = redactValue(answer.event);
-  return refuseSize(state, stored) ?? { kind: "accept", event: stored };
+  const { event: stored, blob } = detachPayload(redactValue(answer.event));
+  return refuseSize(state, stored, blob) ?? { ...answer, event: stored, ...(blob === undefined ? {} : { blob }) };
 }
 
 function refuseRole(type: EventType, who: Appender): Refusal | undefined {
@@ -73,11 +87,14 @@ export function refuseFenced(event: Pick<NewEvent, "type">, { state, who }: Pick
 function refuseFinished(type: EventType, { state: { finished }, who }: Question): Admission | undefined {
   // An input has its own answer: a repeated one is known, and a new one would be lost without a word.
   if (finished === undefined || type === "input.received") return undefined;
-  if (who.role === "operator") return { kind: "known", seq: finished.seq };
+  if (who.role === "operator" || who.role === "gateway") return { kind: "known", seq: finished.seq };
   return refuse("finished", "final", `the session finished with ${finished.outcome} at event ${finished.seq}: stop, nothing more can be appended`);
 }
 
-function refuseSize(state: SessionState, event: NewEvent): Refusal | undefined {
+function refuseSize(state: SessionState, event: NewEvent, blob: Blob | undefined): Refusal | undefined {
+  if (blob !== undefined && blob.ref.bytes > BLOB_LIMITS.blobBytes) {
+    return refuse("too-large", "final", `${event.type} has a payload of ${blob.ref.bytes} bytes and a payload has at most ${BLOB_LIMITS.blobBytes}: cut it and say so in it`);
+  }
   const bytes = Buffer.byteLength(canonicalJson(event.data));
   if (bytes > LOG_LIMITS.eventBytes) {
     return refuse("too-large", "final", `${event.type} has ${bytes} bytes and an event at most ${LOG_LIMITS.eventBytes}: cut its content and say so in it`);

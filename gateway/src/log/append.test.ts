@@ -35,7 +35,7 @@ const now = (): Date => new Date();
 
 function open(folder: string): Opened {
   const store = openSqliteStore(folder, now);
-  return { store, writer: openLogWriter({ store, now, count: () => undefined }) };
+  return { store, writer: openLogWriter({ store, now, count: () => undefined, stored: () => undefined }) };
 }
 
 function makeFolder(context: TestContext): string {
