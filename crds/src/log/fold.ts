@@ -1,11 +1,14 @@
 import { digestOf, sha256, canonicalJson } from "./canonical.ts";
 import { payloadRef } from "./blobs.ts";
 import { MAX_AUTHORS, ROOT_RUN } from "./limits.ts";
-import type { EventType, Grant, LogEvent, LogEventOf } from "./events.ts";
+import type { EventDataOf, EventType, Grant, LogEvent, LogEventOf } from "./events.ts";
 import type { ApprovalState, CallState, SessionState, Step, Totals, WaitingFor } from "./state.ts";
 
 const RECENT_STEPS = 10;
 const REMEMBERED_INPUTS = 100;
+const REMEMBERED_INTERRUPTS = 32;
+/** Results of custom tools by people, of older answers too: their clients send again what they got no answer to. */
+const REMEMBERED_RESULTS = 128;
 /** Resolved ones that are kept, and fingerprints approved for the session: what is forgotten is asked again. */
 const REMEMBERED_APPROVALS = 32;
 const REMEMBERED_FINGERPRINTS = 256;
@@ -25,13 +28,19 @@ type Folders = { readonly [T in EventType]: Folder<T> };
 const folders: Folders = {
   "session.bound": (_, { data }) => ({ limits: data.limits, startTime: data.startTime, ...(data.mode === "Conversation" ? { mode: data.mode } : {}) }),
   "input.received": foldInput,
-  "turn.interrupted": (state, { seq, at }) => ({ interrupted: seq, lastNewsSeq: seq, ...wake(state, { at, from: ["approval", "tool"] }) }),
+  "turn.interrupted": (state, { data, seq, at, by }) => ({
+    interrupted: seq,
+    interrupts: [...(state.interrupts ?? []), { id: data.id, seq, ...(by === undefined ? {} : { by }) }].slice(-REMEMBERED_INTERRUPTS),
+    lastNewsSeq: seq,
+    ...wake(state, { at, from: ["approval", "tool"] }),
+  }),
   // A new runner asks anew: the request its predecessor left open will get no answer, and nobody knows what it cost.
   "runner.started": (state, { data }) => ({ ...loseRequest(state), epoch: data.epoch, runnerPodUid: data.podUid }),
   "runner.reported": (_, { data }) => ({ problem: data }),
   "model.requested": (_, { data, seq }) => ({
     request: { seq, turn: data.turn, attempt: data.attempt, model: data.model, through: data.through, ...(data.grant === undefined ? {} : { grant: data.grant }) },
     attempt: data.attempt,
+    budgetExceeded: undefined,
   }),
   "model.failed": (state, { seq, data }) => ({
     ...(isFreeFailure(data.class) ? { request: undefined } : loseRequest(state)),
@@ -47,7 +56,8 @@ const folders: Folders = {
   "approval.resolved": foldResolution,
   "tool.started": (state, { data }) => ({ calls: changeCall(state, data.call, { attempts: data.attempt, deadline: data.deadline }) }),
   "tool.finished": (state, { data, seq, at, role }) => ({
-    calls: changeCall(state, data.call, { finished: { seq, digest: digestOf(data) } }),
+    calls: changeCall(state, data.call, { finished: { seq, digest: resultDigest(data) } }),
+    ...(role === "person" ? { clientResults: [...(state.clientResults ?? []), { call: data.call, seq, digest: resultDigest(data) }].slice(-REMEMBERED_RESULTS) } : {}),
     approvals: forgetPending(state, data.call),
     toolCalls: state.toolCalls + 1,
     lastNewsSeq: seq,
@@ -82,7 +92,13 @@ export function foldEvent(state: SessionState, event: LogEvent): SessionState {
   if (event.seq !== state.lastSeq + 1) throw new RangeError(`event ${event.seq} does not follow event ${state.lastSeq}`);
   const fold = folders[event.type] as Folder<EventType>;
   const next: SessionState = continueTime({ ...state, ...fold(state, event) }, event);
-  return { ...next, lastSeq: event.seq, lastHash: event.hash, bytes: state.bytes + Buffer.byteLength(canonicalJson(event)) };
+  const bytes = Buffer.byteLength(canonicalJson(event)) + (payloadRef(event)?.bytes ?? 0);
+  return { ...next, lastSeq: event.seq, lastHash: event.hash, bytes: state.bytes + bytes };
+}
+
+/** What makes a result the same one again: everything but how long it took, which who sends it again may count anew. */
+export function resultDigest(data: EventDataOf<"tool.finished">): string {
+  return digestOf({ ...data, seconds: 0 });
 }
 
 /** `hash` of an event that has none yet. */
@@ -119,6 +135,7 @@ function foldInput(state: SessionState, { data, seq, at, by }: LogEventOf<"input
     ...(by === undefined || authors.includes(by) ? {} : { authors: [...authors, by].slice(0, MAX_AUTHORS) }),
     lastNewsSeq: seq,
     interrupted: undefined,
+    budgetExceeded: undefined,
     contextTokens: (state.contextTokens ?? 0) + tokens,
     ...wake(state, { at, from: ["input"] }),
     ...(restarts ? { inputSince: { at, turns: state.turns }, pausedMs: 0, ...(state.pausedSince === undefined ? {} : { pausedSince: at }) } : {}),

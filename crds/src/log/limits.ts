@@ -3,8 +3,11 @@
 /** Version of the event schemas, `v` in the envelope. */
 export const LOG_VERSION = 1;
 
-/** Limits of the log, of events as they are stored; an append beyond them is refused with a sentence, results keep HEADROOM. */
-export const LOG_LIMITS = { eventBytes: 65_536, logBytes: 64 * 1024 * 1024, events: 100_000, headroomEvents: 64, headroomBytes: 4 * 1024 * 1024 } as const;
+/**
+ * Limits of the log, of events as they are stored and their payloads; an append beyond them is refused with a sentence. The results of what was
+ * accepted below them have room for so many more events, of any size: there are at most as many as calls of one answer.
+ */
+export const LOG_LIMITS = { eventBytes: 65_536, logBytes: 64 * 1024 * 1024, events: 100_000, headroomEvents: 512 } as const;
 
 /** Payloads larger than `inlineBytes` of UTF-8 are blobs, of which `startBytes` stay in the event; none is larger than `blobBytes`. */
 export const BLOB_LIMITS = { inlineBytes: 16_384, startBytes: 2048, blobBytes: 8 * 1024 * 1024 } as const;

@@ -68,6 +68,7 @@ export interface Totals {
 export interface SessionState {
   readonly lastSeq: number;
   readonly lastHash: string;
+  /** Of the events' canonical JSON and of the payloads beside them. */
   readonly bytes: number;
   readonly limits: EventDataOf<"session.bound">["limits"];
   readonly startTime: string;
@@ -100,14 +101,18 @@ export interface SessionState {
   /** Fingerprints approved with scope Session, newest last. Absent means none. */
   readonly approvedFingerprints?: readonly string[];
   readonly totals: Totals;
-  /** The newest refusal for money or tokens. */
-  readonly budgetExceeded?: EventDataOf<"budget.exceeded"> & { readonly seq: number };
+  /** The newest refusal for money or tokens, until a request is granted or an input comes. */
+  readonly budgetExceeded?: (EventDataOf<"budget.exceeded"> & { readonly seq: number }) | undefined;
   readonly sandbox: SandboxState;
   readonly cancelled: boolean;
   /** True between session.suspended and session.resumed. */
   readonly suspended?: boolean;
   /** Seq of the newest turn.interrupted that no input has followed. */
   readonly interrupted?: number | undefined;
+  /** Interrupts by id and author, newest last: idempotency. Absent means none. */
+  readonly interrupts?: readonly { readonly id: string; readonly seq: number; readonly by?: string }[];
+  /** Results that people gave to custom tools, newest last: idempotency. Absent means none. */
+  readonly clientResults?: readonly { readonly call: string; readonly seq: number; readonly digest: string }[];
   readonly finished?: EventDataOf<"run.finished"> & { readonly seq: number; readonly at: string; readonly role: Role };
   /** Nothing to do until somebody acts. */
   readonly waiting?: { readonly for: WaitingFor; readonly seq: number; readonly since: string; readonly text: string } | undefined;

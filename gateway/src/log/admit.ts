@@ -100,11 +100,11 @@ function refuseSize(state: SessionState, event: NewEvent, blob: Blob | undefined
     return refuse("too-large", "final", `${event.type} has ${bytes} bytes and an event at most ${LOG_LIMITS.eventBytes}: cut its content and say so in it`);
   }
   if (UNLIMITED.has(event.type)) return undefined;
-  const [moreEvents, moreBytes] = HEADROOM.has(event.type) ? [LOG_LIMITS.headroomEvents, LOG_LIMITS.headroomBytes] : [0, 0];
-  if (state.lastSeq + 1 > LOG_LIMITS.events + moreEvents) {
+  const isResult = HEADROOM.has(event.type);
+  if (state.lastSeq + 1 > LOG_LIMITS.events + (isResult ? LOG_LIMITS.headroomEvents : 0)) {
     return refuse("limit", "final", `the log has ${state.lastSeq} events of at most ${LOG_LIMITS.events}: finish the run`);
   }
-  if (state.bytes + bytes > LOG_LIMITS.logBytes + moreBytes) {
+  if (!isResult && state.bytes + bytes + (blob?.ref.bytes ?? 0) > LOG_LIMITS.logBytes) {
     return refuse("limit", "final", `the log has ${state.bytes} bytes of at most ${LOG_LIMITS.logBytes}: finish the run`);
   }
   return undefined;
