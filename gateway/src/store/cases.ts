@@ -43,11 +43,11 @@ async function create(store: Store, uid: string, change: Partial<NewRecord> = {}
 }
 
 async function append(store: Store, uid: string, events: readonly NewEvent[]): Promise<void> {
-  await store.change(uid, ({ state }) => ({ write: write(state, events), result: undefined }));
+  await store.change(uid, ({ record: { state } }) => ({ write: write(state, events), result: undefined }));
 }
 
 /** Registers the cases; `open` gives an empty store. */
-export function describeStore(name: string, open: () => Promise<StoreUnderTest>): void {
+export function storeCases(name: string, open: () => Promise<StoreUnderTest>): void {
   const check = (title: string, run: (opened: StoreUnderTest) => Promise<void>): void => {
     test(title, async () => {
       const opened = await open();
@@ -145,7 +145,9 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
 
     check("counts commits over all records and tells listeners in that order", async ({ store, reopen }) => {
       const told: string[] = [];
-      const unsubscribe = store.subscribe(({ uid, version }) => told.push(`${uid}${version}`));
+      const unsubscribe = store.subscribe((change) => {
+        if (change.kind === "record") told.push(`${change.record.uid}${change.record.version}`);
+      });
       await create(store, "a");
       await create(store, "b");
       await Promise.all([append(store, "a", [startedEvent("p1", 1)]), append(store, "b", [startedEvent("p2", 1)])]);
@@ -220,7 +222,7 @@ export function describeStore(name: string, open: () => Promise<StoreUnderTest>)
     check("keeps the reply of the last batch", async ({ store, reopen }) => {
       await create(store, "a");
       const batch = { epoch: 1, batch: 1, digest: "sha256:d", seqs: [3] };
-      await store.change("a", ({ state }) => ({ write: { ...write(state, [startedEvent("p1", 1)]), batch }, result: undefined }));
+      await store.change("a", ({ record: { state } }) => ({ write: { ...write(state, [startedEvent("p1", 1)]), batch }, result: undefined }));
       await append(store, "a", [event("session.cancelled", { reason: "" })]);
       assert.deepEqual((await (await reopen()).record("a"))?.batch, batch);
     });

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
-import { describeStore } from "./cases.test.ts";
+import { storeCases } from "./cases.ts";
 import { openSqliteStore } from "./sqlite.ts";
 
 const now = (): Date => new Date();
@@ -13,7 +13,7 @@ function makeFolder(): string {
   return mkdtempSync(join(tmpdir(), "paddock-store-"));
 }
 
-describeStore("SQLite", async () => {
+storeCases("SQLite", async () => {
   const folder = makeFolder();
   let store = openSqliteStore(folder, now);
   return {
@@ -45,5 +45,5 @@ test("a file of a newer release is not opened", (context) => {
   const db = new DatabaseSync(join(folder, "paddock.db"));
   db.exec("PRAGMA user_version = 99");
   db.close();
-  assert.throws(() => openSqliteStore(folder, now), /schema version 99 and this release knows 1/);
+  assert.throws(() => openSqliteStore(folder, now), /schema version 99 and this release knows 2/);
 });

@@ -49,7 +49,7 @@ export interface Write {
   readonly blobs?: readonly Blob[];
   /** What `events` change in the ledger; amounts are added to what is there. */
   readonly ledger?: readonly LedgerChange[];
-  /** Replaces StoredRecord.dueAt. */
+  /** Replaces StoredRecord.dueAt when the member is there, whatever its value; absent leaves it. */
   readonly dueAt?: string | undefined;
 }
 
