@@ -8,6 +8,7 @@ import { delayMsOf } from "@paddock/api/backoff";
 import { messageOf } from "./fault.ts";
 import { GatewayRefusal } from "./gateway.ts";
 import type { Gateway } from "./gateway.ts";
+import type { Intake } from "./intake.ts";
 import type { Redactor } from "./redaction.ts";
 import { pause } from "./signal.ts";
 import type { Transcript } from "./transcript.ts";
@@ -49,6 +50,7 @@ export type Append = (events: readonly NewEvent[]) => Promise<readonly LogEvent[
 export interface Appending {
   readonly gateway: Gateway;
   readonly transcript: Transcript;
+  readonly intake: Intake;
   readonly redactor: Redactor;
   readonly logger: Logger;
   readonly random: () => number;
@@ -60,13 +62,18 @@ export interface Appending {
 }
 
 export function createAppend(appending: Appending): Append {
-  const { redactor, epoch } = appending;
+  const { redactor, intake, epoch } = appending;
   let batch = appending.lastBatch;
   let last: Promise<unknown> = Promise.resolve();
   const send = async (events: readonly NewEvent[]): Promise<readonly LogEvent[]> => {
-    const stored = await sendBatch(appending, { epoch, batch: batch + 1, events });
-    batch += 1;
-    return stored;
+    const forget = intake.remember(events);
+    try {
+      const stored = await sendBatch(appending, { epoch, batch: batch + 1, events });
+      batch += 1;
+      return stored;
+    } finally {
+      forget();
+    }
   };
   // One in flight: a batch's number is known only when the one before it was taken or refused.
   return (events) => {
@@ -78,12 +85,12 @@ export function createAppend(appending: Appending): Append {
 }
 
 async function sendBatch(appending: Appending, request: AppendRequest): Promise<readonly LogEvent[]> {
-  const { gateway, transcript, signal, logger, random } = appending;
+  const { gateway, intake, transcript, signal, logger, random } = appending;
   for (let retry = 0; ; retry += 1) {
     if (signal.aborted) throw new Detached("stopped", "the runner is ending");
     try {
       const { events } = (await gateway.post(RUNNER_EVENTS, request)) as AppendReply;
-      transcript.take(events);
+      intake.take(events);
       await transcript.reached(events.at(-1)?.seq ?? 0);
       return events;
     } catch (error) {

@@ -29,6 +29,8 @@ export class GatewayRefusal extends Error {
 export interface Gateway {
   /** Sends JSON; resolves with the JSON answered, undefined for an empty one. Gives up after 15 s. */
   post(path: string, body: unknown): Promise<unknown>;
+  /** Resolves with the text answered, at most a payload of the log. Gives up after 15 s. */
+  read(path: string): Promise<string>;
   /** Opens a stream of server-sent events; resolves with its headers read, gives up waiting for them after 15 s. */
   stream(path: string, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<IncomingMessage>;
   close(): void;
@@ -65,6 +67,12 @@ export function connectGateway({ url, ca, tokenFile, answerMs = ANSWER_MS }: Gat
       const answered = await text(response);
       if (!isSuccess(response)) throw refusalOf(response, answered);
       return answered === "" ? undefined : (JSON.parse(answered) as unknown);
+    },
+    async read(path) {
+      const response = await send(path, { method: "GET", headers: {} }, { signal: AbortSignal.timeout(answerMs) });
+      const answered = await text(response);
+      if (!isSuccess(response)) throw refusalOf(response, answered);
+      return answered;
     },
     async stream(path, headers, signal) {
       // A kept connection to a gateway whose node was lost takes the request without a word.

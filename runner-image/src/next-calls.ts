@@ -1,6 +1,8 @@
 import type { LogEvent } from "@paddock/api/log/events";
-import type { CallState } from "@paddock/api/log/state";
-import { deniedCall, FRESH_SANDBOX, noSandbox, triedTooOften, unknownOutcome } from "./context/notices.ts";
+import { isApproved } from "@paddock/api/log/state";
+import type { CallState, SessionState } from "@paddock/api/log/state";
+import { customToolOf } from "@paddock/api/policy/rules";
+import { deniedCall, EXPIRED_CALL, FRESH_SANDBOX, noSandbox, refusedCall, triedTooOften, unknownOutcome } from "./context/notices.ts";
 import type { Verdict } from "./context/notices.ts";
 import { callIn, decisionOf } from "./context/turn.ts";
 import type { Turn } from "./context/turn.ts";
@@ -23,6 +25,9 @@ type Sandbox =
   | { readonly phase: "absent" | "unreached"; readonly step?: Step }
   | { readonly phase: "hopeless"; readonly reason: string };
 
+/** What one decided call needs: a step of ours now, a sandbox to run in, a person's decision, or the result of the client that answers it. */
+type Need = Extract<Step, { kind: "startCall" | "finishCall" }> | "sandbox" | "approval" | "tool";
+
 /** Steps for the open calls of the newest answer: decide all of them, then run what may run, then wait. Pure. */
 export function callSteps(view: View, here: Here, turn: Turn): readonly Step[] {
   const open = view.state.calls.filter((call) => call.finished === undefined);
@@ -30,13 +35,22 @@ export function callSteps(view: View, here: Here, turn: Turn): readonly Step[] {
   if (undecided.length > 0) return [{ kind: "decideCalls", calls: undecided.map(({ call }) => callIn(turn, call)).filter((call) => call !== undefined) }];
 
   const idle = open.filter(({ call }) => !here.underWay.has(call));
-  const sandbox = sandboxOf(view, here, idle);
-  const wanted = idle.map((call) => callStep(call, sandbox, { view, turn }));
+  const sandbox = sandboxOf(view, here, idle.filter((call) => isForSandbox(view, call)));
+  const needs = idle.map((call) => needOf(call, { view, turn, sandbox }));
   const running = open.length - idle.length;
-  const starts = wanted.filter((step) => step?.kind === "startCall").slice(0, PARALLEL_CALLS - running);
-  const finishes = wanted.filter((step) => step?.kind === "finishCall");
-  const waitsForSandbox = wanted.includes(undefined) && "step" in sandbox && sandbox.step !== undefined;
-  return [...finishes, ...starts, ...(waitsForSandbox ? [sandbox.step] : [])];
+  const starts = needs.filter((need) => typeof need === "object" && need.kind === "startCall").slice(0, PARALLEL_CALLS - running);
+  const finishes = needs.filter((need) => typeof need === "object" && need.kind === "finishCall");
+  const waitsForSandbox = needs.includes("sandbox") && "step" in sandbox && sandbox.step !== undefined;
+  const steps = [...finishes, ...starts, ...(waitsForSandbox ? [sandbox.step] : [])];
+  if (steps.length > 0 || needs.includes("sandbox") || here.underWay.size > 0) return steps;
+  return waitSteps(needs, turn);
+}
+
+/** Only people can bring it further. Approvals come first: a result also ends that waiting, a decision does not end the waiting for a result. */
+function waitSteps(needs: readonly (Need | undefined)[], { answer }: Turn): readonly Step[] {
+  const text = answer?.data.message.text ?? "";
+  if (needs.includes("approval")) return [{ kind: "wait", for: "approval", text }];
+  return needs.includes("tool") ? [{ kind: "wait", for: "tool", text }] : [];
 }
 
 /** The request that an Environment of eager sandboxes makes beside the model's first answer: one per runner, and none for an agent without tools. Pure. */
@@ -50,24 +64,50 @@ export function eagerSteps({ bundle, state, events }: View): readonly Step[] {
   return [{ kind: "requestSandbox", reason: `Environment ${environment.name} provisions sandboxes eagerly` }];
 }
 
-/** What the resume table says for one decided call; undefined: it waits for the sandbox. */
-function callStep(state: CallState, sandbox: Sandbox, { view, turn }: { readonly view: View; readonly turn: Turn }): Step | undefined {
-  const { call, name, attempts, decision } = state;
+interface Needing {
+  readonly view: View;
+  readonly turn: Turn;
+  readonly sandbox: Sandbox;
+}
+
+/** What the resume table says for one call; undefined for one whose decision the view does not hold. */
+function needOf(state: CallState, needing: Needing): Need | undefined {
+  const { view, turn } = needing;
+  const { call, name, attempts } = state;
   const decided = decisionOf(turn, call)?.data;
-  if (decided === undefined || decision === undefined) return undefined;
-  if (decision.decision === "Deny") return { kind: "finishCall", call, verdict: deniedCall(decided.rule) };
-  if (attempts > 0 && decision.effect === "Once") {
+  if (decided === undefined) return undefined;
+  const denial = denialOf(view.state, state, decided.rule);
+  if (denial !== undefined) return { kind: "finishCall", call, verdict: denial };
+  if (!isApproved(view.state, state)) return "approval";
+  if (customToolOf(view.bundle, name) !== undefined) return attempts > 0 ? "tool" : startStep(state, decided.arguments);
+  return sandboxNeed(state, decided.arguments, needing);
+}
+
+/** No is no: a denial of this call counts even when the same call was approved for the session elsewhere. */
+function denialOf({ approvals = [] }: SessionState, { call, decision }: CallState, rule: string): Verdict | undefined {
+  if (decision?.decision === "Deny") return deniedCall(rule);
+  const resolution = approvals.find((approval) => approval.call === call && approval.resolution !== undefined)?.resolution;
+  if (resolution?.decision === "Denied") return refusedCall(resolution.reason);
+  return resolution?.decision === "Expired" ? EXPIRED_CALL : undefined;
+}
+
+function isForSandbox({ state, bundle }: View, call: CallState): boolean {
+  return isApproved(state, call) && customToolOf(bundle, call.name) === undefined;
+}
+
+function sandboxNeed(state: CallState, args: Readonly<Record<string, unknown>>, { view, sandbox }: Needing): Need {
+  const { call, name, attempts, decision } = state;
+  if (attempts > 0 && decision?.effect === "Once") {
     // Until the sandbox is bound again the command of before may still be running.
-    return sandbox.phase === "unreached" ? undefined : { kind: "finishCall", call, verdict: unknownOutcome(name, whatHappened(view.events, call)) };
+    return sandbox.phase === "unreached" ? "sandbox" : { kind: "finishCall", call, verdict: unknownOutcome(name, whatHappened(view.events, call)) };
   }
   const verdict = givenUp(attempts, sandbox);
   if (verdict !== undefined) return { kind: "finishCall", call, verdict };
-  return sandbox.phase === "ready" ? startStep(state, decided.arguments, view.events) : undefined;
+  return sandbox.phase === "ready" ? startStep(state, args, isFreshSandbox(view.events) ? FRESH_SANDBOX : undefined) : "sandbox";
 }
 
-function startStep({ call, name, attempts }: CallState, args: Readonly<Record<string, unknown>>, events: readonly LogEvent[]): Step {
-  const note = isFreshSandbox(events) ? { note: FRESH_SANDBOX } : {};
-  return { kind: "startCall", call, tool: name, arguments: args, attempt: attempts + 1, ...note };
+function startStep({ call, name, attempts }: CallState, args: Readonly<Record<string, unknown>>, note?: string): Need {
+  return { kind: "startCall", call, tool: name, arguments: args, attempt: attempts + 1, ...(note === undefined ? {} : { note }) };
 }
 
 function givenUp(attempts: number, sandbox: Sandbox): Verdict | undefined {
@@ -75,9 +115,9 @@ function givenUp(attempts: number, sandbox: Sandbox): Verdict | undefined {
   return attempts >= MAX_ATTEMPTS ? triedTooOften(attempts) : undefined;
 }
 
-function sandboxOf({ state, events }: View, here: Here, idle: readonly CallState[]): Sandbox {
+function sandboxOf({ state, events }: View, here: Here, wanting: readonly CallState[]): Sandbox {
   const { bound, pending } = state.sandbox;
-  if (bound === undefined) return pending ? { phase: "absent" } : absentSandbox(events, idle[0]?.name ?? "a tool");
+  if (bound === undefined) return pending ? { phase: "absent" } : absentSandbox(events, wanting[0]?.name ?? "a tool");
   if (here.sandbox?.podUid !== bound.podUid) return { phase: "unreached", step: { kind: "connectSandbox", podUid: bound.podUid, address: bound.address } };
   const { phase, reason } = here.sandbox;
   if (phase === "ready") return { phase };
@@ -95,9 +135,7 @@ function absentSandbox(events: readonly LogEvent[], tool: string): Sandbox {
 
 /** Why sandboxes were given up since a call last had a result of its own or a message came, oldest first: waiting costs a sandbox, too. */
 function lossesOf(events: readonly LogEvent[]): readonly string[] {
-  const result = events.findLastIndex(
-    (event) => event.type === "input.received" || (event.type === "tool.finished" && (event.data.status === "ok" || event.data.status === "timeout")),
-  );
+  const result = events.findLastIndex((event) => event.type === "input.received" || isResult(event, ["ok", "timeout"]));
   return events.slice(result + 1).flatMap((event) => {
     if (event.type === "sandbox.lost") return [event.data.reason];
     return event.type === "sandbox.requested" && event.data.replaces !== undefined ? [event.data.reason] : [];
@@ -107,9 +145,14 @@ function lossesOf(events: readonly LogEvent[]): readonly string[] {
 /** Whether the bound sandbox is another one than the model last had a result from. */
 function isFreshSandbox(events: readonly LogEvent[]): boolean {
   const bound = events.findLast((event) => event.type === "sandbox.bound");
-  const lastResult = events.findLast((event) => event.type === "tool.finished" && (event.data.status === "ok" || event.data.status === "timeout" || event.data.status === "indeterminate"));
+  const lastResult = events.findLast((event) => isResult(event, ["ok", "timeout", "indeterminate"]));
   if (bound?.type !== "sandbox.bound" || lastResult === undefined || lastResult.seq > bound.seq) return false;
   return events.some((event) => event.type === "sandbox.bound" && event.data.podUid !== bound.data.podUid && event.seq < lastResult.seq);
+}
+
+/** Whether it is a result with one of these ends from a sandbox, not from a client of the log. */
+function isResult(event: LogEvent, ends: readonly string[]): boolean {
+  return event.type === "tool.finished" && event.role === "runner" && ends.includes(event.data.status);
 }
 
 /** What broke a call off: the newest thing after its start that can have. */

@@ -79,7 +79,7 @@ const rows: readonly Row[] = [
   { name: "a cancelled session waits for what is being stopped", log: [...asked, event("session.cancelled", { reason: "asked" })], here: { underWay: new Set(["askModel"]) }, steps: [] },
   { name: "a cancelled session ends", log: [started, event("session.cancelled", { reason: "asked" })], steps: [{ kind: "finish", outcome: "Cancelled" }] },
   { name: "a session past its deadline ends", log: [started], here: { nowMs: START + 3_600_000 }, steps: [{ kind: "finish", outcome: "DeadlineExceeded" }] },
-  { name: "a log that takes no more ends the run", log: [started], here: { refusal: "the log is full" }, steps: [{ kind: "finish", outcome: "RunnerFailed", reason: "the log is full" }] },
+  { name: "a log that takes no more ends the run", log: [started], here: { refusal: { problem: "limit", detail: "the log is full", seq: 3 } }, steps: [{ kind: "finish", outcome: "RunnerFailed", reason: "the log is full" }] },
   { name: "a stopping process starts nothing", log: decided("bash", "Once"), here: { stopping: true }, steps: [] },
   { name: "a finished run is left", log: [started, runFinishedEvent()], steps: [{ kind: "exit", why: "finished" }] },
   { name: "a newer runner's session is left", log: [startedEvent("p2", 2)], steps: [{ kind: "exit", why: "fenced" }] },
@@ -102,7 +102,7 @@ const after = [...spoken, waits(5)];
 const late = { nowMs: START + 86_400_000 };
 
 const conversations: readonly (Row & { readonly bundle?: Bundle })[] = [
-  { name: "an answer makes it wait", log: spoken, steps: [{ kind: "awaitInput", text: "Done." }] },
+  { name: "an answer makes it wait", log: spoken, steps: [{ kind: "wait", for: "input", text: "Done." }] },
   { name: "a message while the model answered is answered first", log: [started, requestedEvent(1, 1, 3), input("late"), ...said(1, "Done.").slice(1)], steps: [{ kind: "askModel", turn: 2 }] },
   { name: "a message after the answer is answered first", log: [...spoken, input("late")], steps: [{ kind: "askModel", turn: 2 }] },
   { name: "a message while a call runs waits for its result", log: [...decided("bash", "Once"), requestedSandbox, boundSandbox, toolStartedEvent(CALL, 1), input("late")], here: { sandbox: READY, underWay: new Set([CALL]) }, steps: [] },
@@ -114,7 +114,7 @@ const conversations: readonly (Row & { readonly bundle?: Bundle })[] = [
   { name: "the turns of a message end it", log: [...after, input("next"), ...decided("read", "Pure").slice(1).map((one) => ofTurn(2, one)), toolFinishedEvent("root/2/0")], steps: [{ kind: "finish", outcome: "MaxTurns" }] },
   { name: "the time of a message ends it", log: [...after, input("next")], here: late, steps: [{ kind: "finish", outcome: "DeadlineExceeded" }] },
   { name: "a cancellation ends it while it waits", log: [...after, event("session.cancelled", { reason: "asked" })], here: late, steps: [{ kind: "finish", outcome: "Cancelled", text: "Done." }] },
-  { name: "a log that takes no more does not matter while it waits", log: after, here: { refusal: "the log is full" }, steps: [] },
+  { name: "a log that takes no more does not matter while it waits", log: after, here: { refusal: { problem: "limit", detail: "the log is full", seq: 3 } }, steps: [] },
   { name: "sandboxes that were given up while it waited do not count for the next message", log: [...losses(), input("next"), ...decided("read", "Pure").slice(1)], steps: [{ kind: "requestSandbox" }] },
   { name: "a Task answers a message, too, and then ends", bundle: BUNDLE, log: [...spoken, input("late"), requestedEvent(2, 1, 6), ...said(2, "Both.").slice(1)], steps: [{ kind: "finish", outcome: "Completed", text: "Both." }] },
   { name: "a Task answers a message before it ends", bundle: BUNDLE, log: [...spoken, input("late")], steps: [{ kind: "askModel", turn: 2 }] },

@@ -1,10 +1,13 @@
-import type { EventDataOf, LogEventOf } from "@paddock/api/log/events";
-import { deadlineAt, turnsUsed, unseenInput } from "@paddock/api/log/state";
-import { cancelledCall, CUT_CALL, FILTERED_CALL, nudgeFor } from "./context/notices.ts";
+import type { LogEventOf } from "@paddock/api/log/events";
+import { isInterrupted, turnsUsed, unseenInput } from "@paddock/api/log/state";
+import type { CallState, WaitingFor } from "@paddock/api/log/state";
+import { cancelledCall, CUT_CALL, FILTERED_CALL, interruptedCall, nudgeFor } from "./context/notices.ts";
 import type { Verdict } from "./context/notices.ts";
-import { failuresOf, turnOf } from "./context/turn.ts";
+import { failuresOf, isTurnInterrupted, turnOf } from "./context/turn.ts";
 import type { MadeCall, Turn } from "./context/turn.ts";
 import { callSteps, eagerSteps } from "./next-calls.ts";
+import { endOf, spanOf } from "./next-end.ts";
+import type { End, FinalRefusal, Outcome } from "./next-end.ts";
 import type { View } from "./transcript.ts";
 
 /** What this process knows and the log does not. */
@@ -16,13 +19,11 @@ export interface Here {
   readonly stopping: boolean;
   /** Keys of the steps that are being done; see keyOf. */
   readonly underWay: ReadonlySet<string>;
-  /** Why the log takes no more work of this run, in its own words; absent while it does. */
-  readonly refusal?: string;
+  /** Why the log takes no more work of this run; absent while it does. */
+  readonly refusal?: FinalRefusal;
   /** How far this process is with the bound sandbox; absent when it has not tried to reach it. */
   readonly sandbox?: { readonly podUid: string; readonly phase: "ready" | "failed"; readonly reason: string };
 }
-
-export type Outcome = EventDataOf<"run.finished">["outcome"];
 
 /** One thing to do. What is done twice by mistake is refused by the log; what is not done is returned again. */
 export type Step =
@@ -36,8 +37,8 @@ export type Step =
   | { readonly kind: "finishCall"; readonly call: string; readonly verdict: Verdict }
   | { readonly kind: "requestSandbox"; readonly reason: string; readonly replaces?: string }
   | { readonly kind: "connectSandbox"; readonly podUid: string; readonly address: string }
-  /** Every input of a Conversation is answered. */
-  | { readonly kind: "awaitInput"; readonly text: string }
+  /** Nothing can be done before somebody acts. */
+  | { readonly kind: "wait"; readonly for: WaitingFor; readonly text: string }
   | { readonly kind: "finish"; readonly outcome: Outcome; readonly text: string; readonly reason: string }
   | { readonly kind: "exit"; readonly why: "finished" | "fenced" };
 
@@ -57,7 +58,7 @@ export function keyOf(step: Step): string {
 
 /**
  * What to do next, as the log stands: every step that can be done now and is not under way. Empty: wait until the log moves, a step ends
- * or the deadline comes; a Conversation that waits only has the log to wait for. Pure; first match wins.
+ * or the deadline comes; a session that waits only has the log to wait for. Pure; first match wins.
  */
 export function next(view: View, here: Here): readonly Step[] {
   return decide(view, here).filter((step) => !here.underWay.has(keyOf(step)));
@@ -68,59 +69,55 @@ function decide(view: View, here: Here): readonly Step[] {
   if (state.finished !== undefined) return [{ kind: "exit", why: "finished" }];
   if (state.epoch > here.epoch) return [{ kind: "exit", why: "fenced" }];
   if (here.stopping) return [];
-  if (state.epoch < here.epoch) return [startRunner(view)];
+  if (state.epoch < here.epoch) return [startRunner(view, here)];
   const end = endOf(view, here);
   return end === undefined ? workSteps(view, here) : endSteps(view, here, end);
 }
 
-/** What ends the run whatever its turn is at. */
-function endOf(view: View, { nowMs, refusal }: Here): End | undefined {
-  if (view.state.cancelled) return { outcome: "Cancelled", reason: "The session was cancelled (spec.cancel)." };
-  if (view.state.waiting !== undefined) return undefined;
-  if (nowMs >= deadlineAt(view.state)) return { outcome: "DeadlineExceeded", reason: overdue(view) };
-  return refusal === undefined ? undefined : { outcome: "RunnerFailed", reason: refusal };
-}
-
 function workSteps(view: View, here: Here): readonly Step[] {
-  const { state } = view;
+  const { state, events } = view;
   if (state.waiting !== undefined) return [];
   if (state.request !== undefined) return here.underWay.has("askModel") ? [] : [{ kind: "abandonRequest", turn: state.request.turn, attempt: state.request.attempt }];
-  const turn = turnOf(view.events);
+  const turn = turnOf(events);
   const open = state.calls.filter((call) => call.finished === undefined);
+  if (open.length > 0 && isTurnInterrupted(events)) return finishAll(open, here, ({ attempts }) => interruptedCall(attempts > 0));
+  // Nothing new begins; what is under way ends first.
+  if (isInterrupted(state)) return waitSteps("input", here, turn);
+  if (state.suspended === true) return waitSteps("resume", here, turn);
   if (open.length === 0) return beforeModel(view, afterCalls(view, turn));
   const cut = cutVerdict(turn);
-  if (cut !== undefined) return open.map(({ call }) => ({ kind: "finishCall", call, verdict: cut }));
+  if (cut !== undefined) return finishAll(open, here, () => cut);
   return callSteps(view, here, turn);
+}
+
+function waitSteps(what: WaitingFor, { underWay }: Here, turn: Turn): readonly Step[] {
+  return underWay.size > 0 ? [] : [{ kind: "wait", for: what, text: textOf(turn) }];
+}
+
+/** Each gets its one result, but not while a decision about one of them is on its way into the log. */
+function finishAll(open: readonly CallState[], { underWay }: Here, verdictOf: (call: CallState) => Verdict): readonly Step[] {
+  return underWay.has("decideCalls") ? [] : open.map((call) => ({ kind: "finishCall", call: call.call, verdict: verdictOf(call) }));
 }
 
 function beforeModel(view: View, step: Step): readonly Step[] {
   return step.kind === "askModel" ? [...eagerSteps(view), step] : [step];
 }
 
-function startRunner({ state, events }: View): Step {
+function startRunner({ state }: View, { epoch }: Here): Step {
   const recovered = state.calls.filter((call) => call.finished === undefined && call.attempts > 0).map(({ call }) => call);
-  return { kind: "startRunner", reason: events.some(({ type }) => type === "runner.started") ? "resume" : "new", recovered };
-}
-
-function overdue({ state }: View): string {
-  return `The ${state.limits.timeoutSeconds} s ${spanOf(state)} were over before it was done. Raise limits.timeoutSeconds of the Session (and of its Environment, which is the ceiling), or give it less to do.`;
-}
-
-/** What limits count for. */
-function spanOf({ mode }: View["state"]): string {
-  return mode === "Conversation" ? "of the newest message" : "of the session";
-}
-
-interface End {
-  readonly outcome: Outcome;
-  readonly reason: string;
+  return { kind: "startRunner", reason: epoch > 1 ? "resume" : "new", recovered };
 }
 
 /** What is under way was told to stop and ends first; then each open call gets its one result; then the run ends. */
-function endSteps({ state, events }: View, { underWay }: Here, { outcome, reason }: End): readonly Step[] {
+function endSteps({ state, events }: View, here: Here, { outcome, reason }: End): readonly Step[] {
   const open = state.calls.filter((call) => call.finished === undefined);
-  if (open.length > 0) return open.map(({ call }) => ({ kind: "finishCall", call, verdict: cancelledCall(reason) }));
-  return underWay.has("askModel") ? [] : [{ kind: "finish", outcome, reason, text: turnOf(events).answer?.data.message.text ?? "" }];
+  if (open.length > 0) return finishAll(open, here, () => cancelledCall(reason));
+  return here.underWay.has("askModel") ? [] : [{ kind: "finish", outcome, reason, text: textOf(turnOf(events)) }];
+}
+
+/** The newest answer, as far as there is one. */
+function textOf({ answer }: Turn): string {
+  return answer?.data.message.text ?? "";
 }
 
 /** Calls of an answer that was cut off are never run: their arguments may be cut too. */
@@ -139,16 +136,23 @@ function afterCalls(view: View, turn: Turn): Step {
   }
   if (message.toolCalls.length > 0) return askModel(view, turn);
   if (nudgeFor(message, finishReason) !== undefined) return afterUselessAnswer(view, turn, answer);
-  return view.bundle.mode === "Conversation" ? { kind: "awaitInput", text: message.text } : { kind: "finish", outcome: "Completed", text: message.text, reason: "" };
+  return view.bundle.mode === "Conversation" ? { kind: "wait", for: "input", text: message.text } : { kind: "finish", outcome: "Completed", text: message.text, reason: "" };
 }
 
 function afterUselessAnswer(view: View, turn: Turn, answer: LogEventOf<"model.responded">): Step {
   const { before } = turn;
   if (before === undefined || nudgeFor(before.data.message, before.data.finishReason) === undefined) return askModel(view, turn);
   if (answer.data.finishReason === "length") {
-    return modelError(turn, "The model's answer was cut at its output limit twice in a row (finish reason length). Raise model.maxOutputTokens of the Agent or of the Environment's model entry.");
+    return modelError(turn, `The model's answer was cut at its output limit twice in a row (finish reason length). Raise model.maxOutputTokens of the Agent or of the Environment's model entry.${grantHint(view)}`);
   }
   return modelError(turn, "The model answered twice in a row with neither text nor a tool call. Check that the endpoint serves this model with tool calling.");
+}
+
+/** What was asked for may have been more than the money or the tokens that are left pay for. */
+function grantHint({ events }: View): string {
+  const asked = events.findLast((event) => event.type === "model.requested");
+  const granted = asked?.data.grant?.outputTokens;
+  return granted === undefined ? "" : ` The log granted it ${granted} output tokens: where that is less than you allow, what is left of limits.costUSD, limits.totalTokens or the Environment's budget paid for no more.`;
 }
 
 function askModel({ state }: View, turn: Turn): Step {
@@ -161,9 +165,9 @@ function askModel({ state }: View, turn: Turn): Step {
 
 function endOfTurns(state: View["state"], turn: Turn): Step {
   const reason = `The ${state.limits.maxTurns} turns (model answers) ${spanOf(state)} were used without coming to an end. Raise limits.maxTurns of the Session, its Agent and its Environment, or give it less to do.`;
-  return { kind: "finish", outcome: "MaxTurns", text: turn.answer?.data.message.text ?? "", reason };
+  return { kind: "finish", outcome: "MaxTurns", text: textOf(turn), reason };
 }
 
 function modelError(turn: Turn, reason: string): Step {
-  return { kind: "finish", outcome: "ModelError", text: turn.answer?.data.message.text ?? "", reason };
+  return { kind: "finish", outcome: "ModelError", text: textOf(turn), reason };
 }

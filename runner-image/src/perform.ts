@@ -2,6 +2,7 @@ import type { NewEvent } from "@paddock/api/log/events";
 import { Refused } from "./append.ts";
 import type { Append } from "./append.ts";
 import { deniedCall } from "./context/notices.ts";
+import { isTurnInterrupted } from "./context/turn.ts";
 import type { MadeCall } from "./context/turn.ts";
 import { askModel } from "./model/ask.ts";
 import type { ModelPorts } from "./model/ask.ts";
@@ -53,10 +54,10 @@ async function connectSandbox(step: Extract<Step, { kind: "connectSandbox" }>, {
 
 /** Most bytes of the final answer that are told again with the end; the answer itself is in the log whole. */
 const FINAL_TEXT_BYTES = 262_144;
-/** The same for a Conversation's answer: every append carries it while the session waits, and status shows less. */
+/** The same for a session that waits: every append carries it meanwhile, and status shows less. */
 const WAITING_TEXT_BYTES = 16_384;
 
-type Recorded = Extract<Step, { kind: "startRunner" | "abandonRequest" | "finishCall" | "requestSandbox" | "awaitInput" | "finish" }>;
+type Recorded = Extract<Step, { kind: "startRunner" | "abandonRequest" | "finishCall" | "requestSandbox" | "wait" | "finish" }>;
 
 /** The event of a step that is nothing but its event. */
 function eventOf(step: Recorded, { runner, view }: Effects): NewEvent {
@@ -69,18 +70,19 @@ function eventOf(step: Recorded, { runner, view }: Effects): NewEvent {
       return finishedEvent(step.call, step.verdict);
     case "requestSandbox":
       return { type: "sandbox.requested", data: { reason: step.reason.slice(0, 512), ...(step.replaces === undefined ? {} : { replaces: step.replaces }) } };
-    case "awaitInput":
-      return { type: "run.waiting", data: { for: "input", text: cutText(step.text, WAITING_TEXT_BYTES).text, through: view().state.lastSeq } };
+    case "wait":
+      return { type: "run.waiting", data: { for: step.for, text: cutText(step.text, WAITING_TEXT_BYTES).text, through: view().state.lastSeq } };
     case "finish":
       return { type: "run.finished", data: { outcome: step.outcome, text: cutText(step.text, FINAL_TEXT_BYTES).text, reason: step.reason.slice(0, 2048), through: view().state.lastSeq } };
   }
 }
 
-/** One by one: where the log's policy is stricter than ours, it is that call which is denied. */
+/** One by one: where the log's policy is stricter than ours, it is that call which is denied. An interrupt leaves the rest without a decision. */
 async function decideCalls(calls: readonly MadeCall[], { append, view }: Effects): Promise<void> {
   for (const call of calls) {
+    if (isTurnInterrupted(view().events)) return;
     try {
-      await append([decideCall(view().bundle, call)]);
+      await append([await decideCall(view().bundle, call)]);
     } catch (error) {
       if (!(error instanceof Refused) || (error.problem !== "denied" && error.problem !== "malformed")) throw error;
       await append([finishedEvent(call.call, deniedCall(error.message))]);

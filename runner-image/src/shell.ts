@@ -1,12 +1,17 @@
 import type { Logger } from "pino";
 import { deadlineAt } from "@paddock/api/log/state";
 import type { Assignment } from "@paddock/api/wire/runner";
+import { delayMsOf } from "@paddock/api/backoff";
 import { createAppend, Detached, Refused } from "./append.ts";
 import { messageOf } from "./fault.ts";
 import { followLog } from "./follow.ts";
 import type { Gateway } from "./gateway.ts";
+import { createIntake } from "./intake.ts";
+import type { Intake } from "./intake.ts";
 import { keyOf, next } from "./next.ts";
 import type { Here, Step } from "./next.ts";
+import { stopsOf } from "./next-end.ts";
+import type { FinalRefusal, Stops } from "./next-end.ts";
 import { perform } from "./perform.ts";
 import type { Effects } from "./perform.ts";
 import { createRedactor } from "./redaction.ts";
@@ -41,29 +46,45 @@ export type Ending = "finished" | "fenced" | "stopped";
 const CALL_GRACE_MS = 6000;
 const RECORD_GRACE_MS = 2000;
 
-/** A refusal for now is asked about again after this time, even when nothing has happened. */
-const ASK_AGAIN_MS = 2000;
+/**
+ * A refusal for now is asked about again after this time, even when this log does not move: what others have reserved of a shared budget is
+ * freed in theirs, and a clock goes on.
+ */
+const ASK_AGAIN = { firstMs: 1000, mostMs: 15_000 } as const;
+
+/** Refusals of one step that cannot be, while the log stands as it was decided by, before they are believed. */
+const MOST_DOUBTS = 3;
 
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 interface Session {
   readonly assignment: Assignment;
   readonly transcript: Transcript;
+  readonly intake: Intake;
   readonly effects: Effects;
+}
+
+/** A step that the log refused for now: it is tried again when the log has moved, or after a while. */
+interface Held {
+  /** The newest event of the view that it was decided by. */
+  readonly lastSeq: number;
+  /** Refusals in a row while the log did not move. */
+  readonly times: number;
+  over: boolean;
 }
 
 interface Shell {
   readonly ports: ShellPorts;
   readonly pulse: Pulse;
   readonly underWay: Set<string>;
-  /** Steps that the log refused for now, by key: the view they were decided by. They are tried again when it has moved. */
-  readonly refused: Map<string, number>;
-  /** Aborted by a stop, a cancellation or a deadline; after the latter the next input of a Conversation gets new ones. */
+  /** By key. */
+  readonly held: Map<string, Held>;
+  /** Aborted when what is under way has to stop (stopsOf, or the process ends); what comes after gets new ones. */
   model: AbortController;
   calls: AbortController;
   /** Ends appends that get no answer, at the very end of a stop. */
   readonly detached: AbortController;
-  refusal: string | undefined;
+  refusal: FinalRefusal | undefined;
   failure: Error | undefined;
   ending: Ending | undefined;
 }
@@ -78,7 +99,7 @@ export async function runRunner(ports: ShellPorts, stop: AbortSignal): Promise<E
     ports,
     pulse: createPulse(),
     underWay: new Set(),
-    refused: new Map(),
+    held: new Map(),
     model: new AbortController(),
     calls: new AbortController(),
     detached: new AbortController(),
@@ -95,9 +116,9 @@ export async function runRunner(ports: ShellPorts, stop: AbortSignal): Promise<E
     logger: ports.logger,
     random: ports.random,
     lastSeq: () => session?.transcript.view().state.lastSeq ?? 0,
-    take: (events) => session?.transcript.take(events),
+    take: (events) => session?.intake.take(events),
     assigned: (assignment) => {
-      session ??= openSession(shell, assignment);
+      session ??= openSession(shell, assignment, following.signal);
       shell.pulse.beat();
     },
   }).catch((error: unknown) => {
@@ -133,7 +154,7 @@ async function turnUntilEnd(shell: Shell, stop: AbortSignal, session: () => Sess
   }
 }
 
-function openSession(shell: Shell, assignment: Assignment): Session {
+function openSession(shell: Shell, assignment: Assignment, signal: AbortSignal): Session {
   const { ports, pulse } = shell;
   const { bundle, epoch, lastBatch, bindKey } = assignment;
   const logger = ports.logger.child({ session: `${bundle.session.namespace}/${bundle.session.name}`, epoch });
@@ -142,7 +163,12 @@ function openSession(shell: Shell, assignment: Assignment): Session {
   const redactor = createRedactor();
   // The sandbox is told this key and could print it; it is of no use elsewhere, and does not belong into the log.
   redactor.add(bindKey);
-  const append = createAppend({ gateway: ports.gateway, transcript, redactor, logger, random: ports.random, signal: shell.detached.signal, epoch, lastBatch });
+  const onFault = (error: Error): void => {
+    shell.failure ??= error;
+    pulse.beat();
+  };
+  const intake = createIntake({ gateway: ports.gateway, transcript, logger, random: ports.random, signal, onFault });
+  const append = createAppend({ gateway: ports.gateway, transcript, intake, redactor, logger, random: ports.random, signal: shell.detached.signal, epoch, lastBatch });
   const hands = createHands({ assignment, port: ports.sandboxPort, times: ports.linkTimes ?? {}, logger, random: ports.random, onChange: pulse.beat });
   const { podName, podUid, credentialFile, limits, random, now } = ports;
   const effects: Effects = {
@@ -154,7 +180,7 @@ function openSession(shell: Shell, assignment: Assignment): Session {
     tools: { view: transcript.view, append, link: hands.link, now, logger },
     signals: () => ({ model: shell.model.signal, calls: shell.calls.signal }),
   };
-  return { assignment, transcript, effects };
+  return { assignment, transcript, intake, effects };
 }
 
 function takeSteps(shell: Shell, session: Session, stopping: boolean): void {
@@ -162,7 +188,7 @@ function takeSteps(shell: Shell, session: Session, stopping: boolean): void {
   // Before the first event there is nothing to decide by.
   if (view.state.lastSeq === 0) return;
   const nowMs = shell.ports.now();
-  setSignals(shell, { over: view.state.cancelled || nowMs >= (deadlineOf(session) ?? Infinity), stopping });
+  setSignals(shell, stopsOf(view, nowMs), stopping);
   const { hands } = session.effects;
   hands.keepOnly(view.state.sandbox.bound?.podUid);
   const held = hands.state();
@@ -176,7 +202,7 @@ function takeSteps(shell: Shell, session: Session, stopping: boolean): void {
   };
   for (const step of next(view, here)) {
     if (step.kind === "exit") shell.ending = step.why;
-    else if (shell.refused.get(keyOf(step)) !== view.state.lastSeq) launch(shell, session, step);
+    else if (!isHeld(shell, keyOf(step), view.state.lastSeq)) launch(shell, session, step);
   }
 }
 
@@ -184,53 +210,81 @@ function launch(shell: Shell, { effects }: Session, step: Exclude<Step, { kind: 
   const key = keyOf(step);
   const { lastSeq } = effects.view().state;
   shell.underWay.add(key);
-  shell.refused.delete(key);
   void perform(step, effects)
-    .catch((error: unknown) => onError(shell, error, { key, lastSeq }))
+    .then(
+      () => void shell.held.delete(key),
+      (error: unknown) => onError(shell, error, { key, lastSeq }),
+    )
     .finally(() => {
       shell.underWay.delete(key);
       shell.pulse.beat();
     });
 }
 
+interface Decided {
+  readonly key: string;
+  /** The newest event of the view that the step was decided by. */
+  readonly lastSeq: number;
+}
+
 /** A refusal is an answer; anything else that a step did not handle ends this process, and the next runner goes on from the log. */
-function onError(shell: Shell, error: unknown, at: { readonly key: string; readonly lastSeq: number }): void {
-  if (error instanceof Refused) onRefused(shell, error, at);
+function onError(shell: Shell, error: unknown, decided: Decided): void {
+  if (error instanceof Refused) onRefused(shell, error, decided);
   else if (error instanceof Detached) shell.ending ??= error.why;
   else shell.failure ??= error instanceof Error ? error : new Error(String(error));
 }
 
-function onRefused(shell: Shell, error: Refused, { key, lastSeq }: { readonly key: string; readonly lastSeq: number }): void {
+function onRefused(shell: Shell, error: Refused, decided: Decided): void {
   const { problem, refusal, message } = error;
-  shell.ports.logger.info({ step: key, problem, refusal }, message);
-  if (problem === "limit") shell.refusal = message;
-  else if (refusal === "wait" || problem === "stopped" || problem === "finished") holdBack(shell, key, lastSeq);
-  else shell.failure ??= error;
+  shell.ports.logger.info({ step: decided.key, problem, refusal }, message);
+  const isFinal = refusal === "final" && problem !== "stopped" && problem !== "finished";
+  if (isFinal && isEnd(problem, decided.key)) {
+    shell.refusal = { problem, detail: message, seq: decided.lastSeq };
+    return;
+  }
+  const times = holdBack(shell, decided);
+  // Whoever appends besides us may have been first, and the stream tells it in a moment: a person's result, an interrupt.
+  if (isFinal && (!DOUBTFUL.has(problem) || times >= MOST_DOUBTS)) shell.failure ??= error;
 }
 
-/** Until the log has moved; and not for ever, because what was refused for the other side's clock becomes right by waiting. */
-function holdBack({ refused, pulse }: Shell, key: string, lastSeq: number): void {
-  refused.set(key, lastSeq);
+const DOUBTFUL: ReadonlySet<Refused["problem"]> = new Set(["unexpected", "conflict", "stale", "paused"]);
+
+/** Whether the run ends with this refusal. Only a model request is denied for all of it: it will never be affordable, or its price is not known. */
+function isEnd(problem: Refused["problem"], key: string): problem is FinalRefusal["problem"] {
+  return problem === "limit" || (key === "askModel" && (problem === "budget" || problem === "denied"));
+}
+
+function isHeld({ held }: Shell, key: string, lastSeq: number): boolean {
+  const one = held.get(key);
+  return one !== undefined && one.lastSeq === lastSeq && !one.over;
+}
+
+/** Until the log has moved, and not for ever. Returns how often in a row that was needed. */
+function holdBack({ held, pulse, ports }: Shell, { key, lastSeq }: Decided): number {
+  const before = held.get(key);
+  const times = before?.lastSeq === lastSeq ? before.times + 1 : 1;
+  const one: Held = { lastSeq, times, over: false };
+  held.set(key, one);
   setTimeout(() => {
-    refused.delete(key);
+    one.over = true;
     pulse.beat();
-  }, ASK_AGAIN_MS).unref();
+  }, delayMsOf(ASK_AGAIN, times, ports.random)).unref();
+  return times;
 }
 
-/** When the time of what is under way is over; undefined while nothing is. */
+/** When the time of what is under way is over; undefined while none passes. */
 function deadlineOf({ transcript }: Session): number | undefined {
   const { state } = transcript.view();
-  return state.lastSeq === 0 || state.waiting !== undefined ? undefined : deadlineAt(state);
+  if (state.lastSeq === 0 || state.waiting !== undefined) return undefined;
+  const at = deadlineAt(state);
+  return at === Infinity ? undefined : at;
 }
 
-/** Stops what is under way when it is over; what a deadline stopped may begin again when a message came just then and moved it. */
-function setSignals(shell: Shell, { over, stopping }: { readonly over: boolean; readonly stopping: boolean }): void {
-  if (over) {
-    shell.model.abort();
-    shell.calls.abort();
-  } else if (!stopping) {
-    if (shell.model.signal.aborted) shell.model = new AbortController();
-    if (shell.calls.signal.aborted) shell.calls = new AbortController();
+/** Stops what is under way and has to; what comes after it begins with signals of its own. */
+function setSignals(shell: Shell, stops: Stops, stopping: boolean): void {
+  for (const kind of ["model", "calls"] as const) {
+    if (stops[kind]) shell[kind].abort();
+    else if (!stopping && shell[kind].signal.aborted) shell[kind] = new AbortController();
   }
 }
 

@@ -19,8 +19,25 @@ export function deniedCall(rule: string): Verdict {
   return { status: "denied", content: `Denied by policy: ${rule}. The same call will be denied again; go on without it, or say what you need and why.` };
 }
 
+/** A person's no; the model is told why and not who. */
+export function refusedCall(reason: string | undefined): Verdict {
+  const why = reason === undefined || reason.trim() === "" ? "Denied by a person, who gave no reason" : `Denied by a person: ${reason.trim().replace(/\.$/, "")}`;
+  return { status: "denied", content: `${why}. The call was not run. Do not make the same call again; go on without it, or say what you need and why.` };
+}
+
+export const EXPIRED_CALL: Verdict = {
+  status: "denied",
+  content: "Denied: nobody decided in time whether this call may run, so it was not run. Go on without it if you can, or say in your answer what you need and why.",
+};
+
 export function cancelledCall(why: string): Verdict {
   return { status: "cancelled", content: `Cancelled: ${why}` };
+}
+
+/** Of a call that may have done something before it was stopped. */
+export function interruptedCall(wasStarted: boolean): Verdict {
+  const what = wasStarted ? "It was stopped while it ran and may have done part of its work: check before you repeat it." : "It was not run.";
+  return { status: "cancelled", content: `Cancelled: a person interrupted the turn. ${what}` };
 }
 
 export function unknownOutcome(tool: string, why: string): Verdict {

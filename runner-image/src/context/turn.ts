@@ -41,6 +41,12 @@ export function callIn({ answer }: Turn, call: string): MadeCall | undefined {
   return made === undefined ? undefined : { call, name: made.name, argumentsText: made.arguments };
 }
 
+/** Whether somebody stopped the newest request, or what its answer asked for. A message that followed does not take that back. */
+export function isTurnInterrupted(events: readonly LogEvent[]): boolean {
+  const asked = events.findLastIndex(({ type }) => type === "model.requested");
+  return asked >= 0 && events.slice(asked + 1).some(({ type }) => type === "turn.interrupted");
+}
+
 function answerRightBefore(events: readonly LogEvent[], at: number): LogEventOf<"model.responded"> | undefined {
   const found = events.findLast(({ type }, index) => index < at && (type === "model.responded" || type === "tool.finished" || type === "input.received"));
   return found?.type === "model.responded" ? found : undefined;

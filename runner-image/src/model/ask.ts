@@ -19,7 +19,7 @@ import type { Credential, CredentialSource } from "./credential.ts";
 import { createDeltaSender } from "./deltas.ts";
 import type { DeltaPorts } from "./deltas.ts";
 import { ModelFailure } from "./failure.ts";
-import { buildRequest, endpointOf } from "./request.ts";
+import { askedOutputTokens, buildRequest, endpointOf } from "./request.ts";
 import { retryDelayMs } from "./retry.ts";
 import type { ModelLimits } from "./transport.ts";
 
@@ -48,12 +48,9 @@ export async function askModel(step: AskStep, ports: ModelPorts, signal: AbortSi
   const endpoint = endpointOf(ports.view().bundle);
   const credential = await awaitCredential(endpoint, ports, signal);
   if (credential === undefined) return;
-  const { bundle, events, state } = ports.view();
-  const { turn, attempt } = step;
-  const body = buildRequest(bundle, buildMessages(buildInstructions(bundle), events));
-  await ports.append([{ type: "model.requested", data: { turn, attempt, model: endpoint.name, requestDigest: sha256(body), through: state.lastSeq } }]);
+  const body = await requestAnswer(step, ports, endpoint.name);
 
-  const deltas = createDeltaSender(ports.deltas, { turn, attempt });
+  const deltas = createDeltaSender(ports.deltas, step);
   const apiKey = credential.kind === "key" ? credential.value : undefined;
   const startedAt = performance.now();
   try {
@@ -65,6 +62,29 @@ export async function askModel(step: AskStep, ports: ModelPorts, signal: AbortSi
     if (!(error instanceof ModelFailure)) throw error;
     await recordFailure(error, { step, endpoint, apiKey }, ports);
   }
+}
+
+/**
+ * Asks the log for the request and resolves with what to send: what was asked, with as many output tokens as were granted. The digest in the
+ * log is that of the request as it was asked.
+ */
+async function requestAnswer({ turn, attempt }: AskStep, ports: ModelPorts, model: string): Promise<string> {
+  const view = ports.view();
+  const { bundle, events, state } = view;
+  const messages = buildMessages(buildInstructions(bundle), events);
+  const asked = askedOutputTokens(bundle);
+  const body = buildRequest(bundle, messages, asked);
+  const most = asked === undefined ? {} : { maxOutputTokens: asked };
+  const data = { turn, attempt, model, requestDigest: sha256(body), through: state.lastSeq, inputTokens: inputTokensOf(view, body), ...most };
+  const [requested] = await ports.append([{ type: "model.requested", data }]);
+  const granted = requested?.type === "model.requested" ? (requested.data.grant?.outputTokens ?? asked) : asked;
+  return granted === asked ? body : buildRequest(bundle, messages, granted);
+}
+
+/** What the endpoint counted last and came since; until it has counted once, at most a token for each byte. Pure. */
+export function inputTokensOf({ state }: Pick<View, "state">, body: string): number {
+  const hasCounted = state.totals.inputTokens > 0;
+  return hasCounted && state.contextTokens !== undefined ? state.contextTokens : Buffer.byteLength(body);
 }
 
 /** The credential, once it is there; undefined when `signal` aborts first. A missing one is reported to the log once. */

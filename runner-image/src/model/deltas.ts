@@ -22,7 +22,8 @@ export interface DeltaPorts {
   readonly redact: (text: string) => string;
 }
 
-export function createDeltaSender({ gateway, redact }: DeltaPorts, of: Pick<Delta, "turn" | "attempt">): DeltaSender {
+export function createDeltaSender({ gateway, redact }: DeltaPorts, { turn, attempt }: Pick<Delta, "turn" | "attempt">): DeltaSender {
+  const of = { turn, attempt };
   let waiting = "";
   let timer: NodeJS.Timeout | undefined;
   let sending: Promise<unknown> | undefined;

@@ -1,11 +1,16 @@
 import { LOG_VERSION, ROOT_RUN } from "@paddock/api/log/limits";
-import type { LogEvent, NewEvent } from "@paddock/api/log/events";
+import type { LogEvent, NewEvent, Role } from "@paddock/api/log/events";
 import { foldEvent, hashOf } from "@paddock/api/log/fold";
 import { EMPTY_STATE } from "@paddock/api/log/state";
 import { boundEvents, buildTestBundle } from "../../../test/fakes/session.ts";
 import type { View } from "../transcript.ts";
 
 export const BUNDLE = buildTestBundle("u1", { startTime: "2026-01-01T00:00:00.000Z" });
+
+/** The event as one that somebody else than a runner appended. */
+export function by(role: Role, event: NewEvent): NewEvent {
+  return Object.assign({ ...event }, { role });
+}
 
 /** Events as the gateway would store them, in order and chained. */
 export function stored(events: readonly NewEvent[]): readonly LogEvent[] {

@@ -7,23 +7,23 @@ import { timeoutOf } from "./run.ts";
 
 const decide = (name: string, argumentsText: string): ReturnType<typeof decideCall> => decideCall(BUNDLE, { call: "root/1/0", name, argumentsText });
 
-test("a valid call of an allowed tool is decided with its fingerprint", () => {
+test("a valid call of an allowed tool is decided with its fingerprint", async () => {
   const args = { command: "ls", timeoutSeconds: 5 };
-  assert.deepEqual(decide("bash", JSON.stringify(args)), {
+  assert.deepEqual(await decide("bash", JSON.stringify(args)), {
     type: "tool.decided",
     data: { call: "root/1/0", tool: "bash", arguments: args, effect: "Once", decision: "Allow", fingerprint: fingerprintOf(BUNDLE, "bash", args), rule: decideTool(BUNDLE, "bash").rule },
   });
 });
 
-test("a tool that the agent denies or does not list is denied", () => {
+test("a tool that the agent denies or does not list is denied", async () => {
   for (const [name, text] of [["glob", '{"pattern":"*"}'], ["grep", '{"pattern":"x"}']] as const) {
-    const event = decide(name, text);
+    const event = await decide(name, text);
     assert.ok(event.type === "tool.decided" && event.data.decision === "Deny");
     assert.match(event.data.rule, /agent\.spec\.tools/);
   }
 });
 
-test("unknown tools and bad arguments become results that the model can repair", () => {
+test("unknown tools and bad arguments become results that the model can repair", async () => {
   const cases: readonly (readonly [string, string, RegExp])[] = [
     ["constructor", "{}", /No tool is called "constructor"\. The tools are: bash/],
     ["bash", "[]", /not a JSON object/],
@@ -33,7 +33,7 @@ test("unknown tools and bad arguments become results that the model can repair",
     ["read", '{"path":7}', /path/],
   ];
   for (const [name, text, words] of cases) {
-    const event = decide(name, text);
+    const event = await decide(name, text);
     assert.ok(event.type === "tool.finished" && event.data.status === "error", name);
     assert.match(event.data.content, words);
   }

@@ -1,24 +1,35 @@
 import type { Bundle } from "@paddock/api/log/bundle";
 import type { NewEvent } from "@paddock/api/log/events";
-import { decideTool, fingerprintOf } from "@paddock/api/policy/rules";
+import { customToolOf, decideTool, fingerprintOf } from "@paddock/api/policy/rules";
 import { toolOf } from "@paddock/api/policy/tools";
 import type { MadeCall } from "../context/turn.ts";
+import { customFaults } from "./custom.ts";
 import { finishedEvent } from "./result.ts";
 
 /**
  * The event that settles one call: known? arguments valid? policy? A call that fails one of the first two gets a result that the model can
- * repair; it never reaches policy. Pure; the gateway decides the same again and its answer counts.
+ * repair; it never reaches policy or a person. The gateway decides the same again and its answer counts.
  */
-export function decideCall(bundle: Bundle, { call, name, argumentsText }: MadeCall): NewEvent {
-  const tool = toolOf(name);
-  if (tool === undefined) return invalid(call, `No tool is called ${JSON.stringify(name.slice(0, 64))}. ${toolsOf(bundle)}`);
+export async function decideCall(bundle: Bundle, { call, name, argumentsText }: MadeCall): Promise<NewEvent> {
+  const faultsOf = checkOf(bundle, name);
+  if (faultsOf === undefined) return invalid(call, `No tool is called ${JSON.stringify(name.slice(0, 64))}. ${toolsOf(bundle)}`);
   const parsed = parseArguments(argumentsText);
   if (parsed === undefined) return invalid(call, `The arguments of ${name} are not a JSON object. Write them again as one.`);
-  const faults = tool.faultsOf(parsed);
+  const faults = await faultsOf(parsed);
   if (faults.length > 0) return invalid(call, `The arguments of ${name} do not fit its schema:\n${faults.join("\n")}\nCorrect them and call it again.`);
   const { decision, effect, rule } = decideTool(bundle, name);
   const fingerprint = fingerprintOf(bundle, name, parsed);
   return { type: "tool.decided", data: { call, tool: name, fingerprint, arguments: parsed, effect, decision, rule: rule.slice(0, 512) } };
+}
+
+type Check = (args: unknown) => readonly string[] | Promise<readonly string[]>;
+
+/** How arguments of the tool of that name are checked; undefined when there is none. */
+function checkOf(bundle: Bundle, name: string): Check | undefined {
+  const tool = toolOf(name);
+  if (tool !== undefined) return (args) => tool.faultsOf(args);
+  const custom = customToolOf(bundle, name);
+  return custom === undefined ? undefined : (args) => customFaults(custom, args);
 }
 
 /** A JSON object's value; an empty text is an empty object, as some endpoints write it. Undefined for anything else. */
@@ -37,6 +48,6 @@ function invalid(call: string, content: string): NewEvent {
 }
 
 function toolsOf({ agent }: Bundle): string {
-  const names = agent.spec.tools?.map(({ name }) => name) ?? [];
+  const names = [...(agent.spec.tools ?? []), ...(agent.spec.customTools ?? [])].map(({ name }) => name);
   return names.length === 0 ? "This agent has no tools." : `The tools are: ${names.join(", ")}.`;
 }

@@ -1,5 +1,7 @@
 import type { Logger } from "pino";
 import { deadlineAt } from "@paddock/api/log/state";
+import { DEFAULT_CUSTOM_TOOL_SECONDS } from "@paddock/api/log/limits";
+import { customToolOf } from "@paddock/api/policy/rules";
 import { toolOf } from "@paddock/api/policy/tools";
 import type { SandboxResult } from "@paddock/api/wire/sandbox";
 import { Refused } from "../append.ts";
@@ -31,22 +33,34 @@ const OTHER_SECONDS = 60;
  * the log does not take the start.
  */
 export async function runCall(step: StartStep, ports: ToolPorts, signal: AbortSignal): Promise<void> {
+  const { bundle, state } = ports.view();
+  const custom = customToolOf(bundle, step.tool);
+  if (custom !== undefined) {
+    // A client of the log gives the result, or the log itself when its time is over.
+    await startCall(step, ports, custom.timeoutSeconds ?? DEFAULT_CUSTOM_TOOL_SECONDS);
+    return;
+  }
   const link = ports.link();
   const tool = toolOf(step.tool);
   if (link === undefined || tool === undefined) return;
   const { call, attempt } = step;
-  const { bundle, state } = ports.view();
   const timeoutSeconds = timeoutOf(step, (deadlineAt(state) - ports.now()) / 1000);
-  const deadline = new Date(ports.now() + timeoutSeconds * 1000).toISOString();
-  try {
-    await ports.append([{ type: "tool.started", data: { call, attempt, idempotencyKey: `${bundle.session.uid}/${call}`, deadline } }]);
-  } catch (error) {
-    if (!(error instanceof Refused) || error.problem !== "denied") throw error;
-    await ports.append([finishedEvent(call, deniedCall(error.message))]);
-    return;
-  }
+  if (!(await startCall(step, ports, timeoutSeconds))) return;
   const result = await callSandbox(() => link.call({ call, attempt, tool: tool.name, arguments: step.arguments, timeoutSeconds }, signal), { call, logger: ports.logger, signal });
   if (result !== undefined) await ports.append([finishedEvent(call, { ...result, note: step.note })]);
+}
+
+/** Announces the call; false when the log knows better than to let it start, which is then its result. */
+async function startCall({ call, attempt }: StartStep, { view, append, now }: ToolPorts, timeoutSeconds: number): Promise<boolean> {
+  const deadline = new Date(now() + timeoutSeconds * 1000).toISOString();
+  try {
+    await append([{ type: "tool.started", data: { call, attempt, idempotencyKey: `${view().bundle.session.uid}/${call}`, deadline } }]);
+    return true;
+  } catch (error) {
+    if (!(error instanceof Refused) || error.problem !== "denied") throw error;
+    await append([finishedEvent(call, deniedCall(error.message))]);
+    return false;
+  }
 }
 
 /** Seconds that a call may take: what it asks for or the tool's usual limit, never beyond the session's deadline. */

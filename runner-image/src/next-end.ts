@@ -1,0 +1,98 @@
+import type { EventDataOf } from "@paddock/api/log/events";
+import { deadlineAt, isInterrupted } from "@paddock/api/log/state";
+import type { SessionState } from "@paddock/api/log/state";
+import { isTurnInterrupted } from "./context/turn.ts";
+import type { View } from "./transcript.ts";
+
+// What ends a run, or what is under way in it, whatever its turn is at. Pure.
+
+export type Outcome = EventDataOf<"run.finished">["outcome"];
+
+export interface End {
+  readonly outcome: Outcome;
+  /** For people: what happened and what to do. */
+  readonly reason: string;
+}
+
+/** Why the log takes no more work of this run, in its own words. */
+export interface FinalRefusal {
+  readonly problem: "limit" | "budget" | "denied";
+  readonly detail: string;
+  /** The newest event of the view that was refused. */
+  readonly seq: number;
+}
+
+/** What ends the run; undefined while nothing does. */
+export function endOf({ state, bundle }: View, { nowMs, refusal }: { readonly nowMs: number; readonly refusal?: FinalRefusal }): End | undefined {
+  if (state.cancelled) return { outcome: "Cancelled", reason: "The session was cancelled (spec.cancel)." };
+  if (state.waiting !== undefined) return undefined;
+  if (nowMs >= deadlineAt(state)) return { outcome: "DeadlineExceeded", reason: overdue(state) };
+  if (refusal === undefined || isOutdated(refusal, state)) return undefined;
+  switch (refusal.problem) {
+    case "budget":
+      return { outcome: "BudgetExceeded", reason: budgetReason(state, bundle.environment.name, refusal.detail) };
+    case "denied":
+      return { outcome: "ModelError", reason: refusal.detail };
+    case "limit":
+      return { outcome: "RunnerFailed", reason: refusal.detail };
+  }
+}
+
+/** What was too much for the budget is asked again when a message has come since: time has passed, and limits may have been raised. */
+function isOutdated({ problem, seq }: FinalRefusal, { inputs }: SessionState): boolean {
+  return problem === "budget" && (inputs.at(-1)?.seq ?? 0) > seq;
+}
+
+/** What is under way and has to stop now. */
+export interface Stops {
+  /** The model request, or the wait before it. */
+  readonly model: boolean;
+  readonly calls: boolean;
+}
+
+/**
+ * An end stops everything, and an interrupt what its turn has under way. A suspension stops nothing but the wait for the next request: what
+ * was asked is answered.
+ */
+export function stopsOf({ state, events }: View, nowMs: number): Stops {
+  const isOver = state.cancelled || (state.waiting === undefined && nowMs >= deadlineAt(state));
+  const isAsked = state.request !== undefined;
+  const isHeld = isInterrupted(state) || state.suspended === true;
+  const interrupted = isTurnInterrupted(events);
+  const hasOpenCalls = state.calls.some(({ finished }) => finished === undefined);
+  return { model: isOver || (isAsked ? interrupted : isHeld), calls: isOver || (hasOpenCalls && interrupted) };
+}
+
+/** What limits count for. */
+export function spanOf({ mode }: Pick<SessionState, "mode">): string {
+  return mode === "Conversation" ? "of the newest message" : "of the session";
+}
+
+function overdue(state: SessionState): string {
+  return `The ${state.limits.timeoutSeconds} s ${spanOf(state)} were over before it was done. Raise limits.timeoutSeconds of the Session (and of its Environment, which is the ceiling), or give it less to do.`;
+}
+
+/** The log states the amounts; until its event has arrived, its refusal's own words do. */
+function budgetReason({ budgetExceeded }: SessionState, environment: string, detail: string): string {
+  if (budgetExceeded === undefined) return detail;
+  const { limit, used, reserved, allowed } = budgetExceeded;
+  const { name, unit, advice } = BUDGET_WORDS[limit](environment);
+  const held = Number(reserved) > 0 ? ` and ${reserved}${unit} reserved for answers that are being written` : "";
+  return `The next model request does not fit into ${name}: ${used}${unit} of ${allowed}${unit} are used${held}. ${advice}`;
+}
+
+interface BudgetWords {
+  readonly name: string;
+  readonly unit: string;
+  readonly advice: string;
+}
+
+const BUDGET_WORDS: Readonly<Record<EventDataOf<"budget.exceeded">["limit"], (environment: string) => BudgetWords>> = {
+  costUSD: (environment) => ({ name: "limits.costUSD of the session", unit: " USD", advice: `Raise limits.costUSD of the Session, and of Environment ${environment}, which is the ceiling, or give it less to do.` }),
+  totalTokens: (environment) => ({ name: "limits.totalTokens of the session", unit: " tokens", advice: `Raise limits.totalTokens of the Session, and of Environment ${environment}, which is the ceiling, or give it less to do.` }),
+  costUSDPerDay: (environment) => ({
+    name: `budget.costUSDPerDay of Environment ${environment}`,
+    unit: " USD",
+    advice: `All sessions of the Environment share it for one UTC day. Raise budget.costUSDPerDay of Environment ${environment}, or make another Session on the next day.`,
+  }),
+};
