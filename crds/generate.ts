@@ -7,6 +7,7 @@ import { GROUP, KINDS } from "./src/group.ts";
 import type { KindName } from "./src/group.ts";
 import { buildRightsTemplate, buildUserRolesTemplate } from "./src/rights/chart.ts";
 import { buildCrd } from "./src/schema/crd.ts";
+import { buildOpenApi } from "./src/schema/openapi.ts";
 import { buildReference } from "./src/schema/reference.ts";
 
 // Writes the generated files, or with --check compares them and fails when one is stale.
@@ -22,6 +23,7 @@ function buildFiles(): ReadonlyMap<string, string> {
   return new Map([
     ...crds,
     ["crds/REFERENCE.md", buildReference()],
+    ["docs/openapi.json", `${JSON.stringify(buildOpenApi(), undefined, 2)}\n`],
     ["charts/paddock/templates/crds.yaml", buildChartFile(kinds)],
     ["charts/paddock/templates/admission.yaml", `${HEADER}${buildAdmissionTemplate(toYaml)}`],
     ["charts/paddock/templates/_rights.tpl", `${TEMPLATE_HEADER}${buildRightsTemplate(PLACES.namespace).replaceAll(PLACES.namespace, "{{ .Release.Namespace }}")}`],

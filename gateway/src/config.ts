@@ -1,9 +1,14 @@
 import { z } from "zod";
+import type { StoreConfig } from "./store/open.ts";
 
 /** What the gateway runs by. */
 export interface Config {
   readonly namespace: string;
-  readonly dataDir: string;
+  readonly store: StoreConfig;
+  /** How long logs of finished sessions are kept, in seconds; 0 keeps them for ever. */
+  readonly retentionSeconds: number;
+  /** Base address of an OTLP/HTTP receiver; absent means no traces. */
+  readonly otlpEndpoint: string | undefined;
   readonly port: number;
   readonly metricsPort: number;
   /** Names that the serving certificate holds. */
@@ -17,9 +22,16 @@ const ACCOUNT = "/var/run/secrets/kubernetes.io/serviceaccount";
 const port = z.coerce.number().int().min(0).max(65535);
 const label = z.string().regex(/^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$/, "give a DNS label");
 
+/** A hundred years: beyond what dates hold there is no day to compare with. */
+const MOST_SECONDS = 3_155_760_000;
+
 const variables = z.object({
   PADDOCK_NAMESPACE: label,
   PADDOCK_DATA_DIR: z.string().startsWith("/", "give an absolute path on a disk of this machine").default("/var/lib/paddock"),
+  PADDOCK_STORE: z.enum(["sqlite", "postgres"]).default("sqlite"),
+  PADDOCK_POSTGRES_URL_FILE: z.string().startsWith("/", "give the absolute path of a file that holds the connection string, never the string itself").optional(),
+  PADDOCK_RETENTION_SECONDS: z.coerce.number("give whole seconds, 0 to keep logs for ever").int().min(0).max(MOST_SECONDS).default(2_592_000),
+  PADDOCK_OTLP_ENDPOINT: z.url({ protocol: /^https?$/, error: "give the base address of an OTLP receiver over HTTP, e.g. http://otel-collector.observability:4318" }).optional(),
   PADDOCK_PORT: port.default(8443),
   PADDOCK_METRICS_PORT: port.default(9090),
   PADDOCK_SERVICE: label.default("paddock-gateway"),
@@ -37,16 +49,19 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
   if (!parsed.success) {
     const faults = parsed.error.issues.map(({ path, message }) => {
       const name = String(path[0]);
-      return `${name} is ${environment[name] === undefined ? "not set" : JSON.stringify(environment[name])}: ${message}`;
+      return `${name} is ${shown(name, environment[name])}: ${message}`;
     });
     throw new Error(`the gateway's environment is not valid: ${faults.join("; ")}`);
   }
   const { data } = parsed;
+  const store = storeOf(data);
   const { PADDOCK_SERVICE: service, PADDOCK_NAMESPACE: namespace, KUBERNETES_SERVICE_HOST: host } = data;
   const authority = `${host.includes(":") ? `[${host}]` : host}:${data.KUBERNETES_SERVICE_PORT}`;
   return {
     namespace,
-    dataDir: data.PADDOCK_DATA_DIR,
+    store,
+    retentionSeconds: data.PADDOCK_RETENTION_SECONDS,
+    otlpEndpoint: data.PADDOCK_OTLP_ENDPOINT,
     port: data.PADDOCK_PORT,
     metricsPort: data.PADDOCK_METRICS_PORT,
     names: [service, `${service}.${namespace}`, `${service}.${namespace}.svc`, `${service}.${namespace}.svc.cluster.local`, "localhost", "127.0.0.1"],
@@ -54,6 +69,18 @@ export function parseConfig(environment: Readonly<Record<string, string | undefi
     logLevel: data.PADDOCK_LOG_LEVEL,
     apiServer: { url: `https://${authority}`, tokenFile: data.PADDOCK_API_TOKEN_FILE, caFile: data.PADDOCK_API_CA_FILE },
   };
+}
+
+/** The value, but where somebody may have put a connection string with its password. */
+function shown(name: string, value: string | undefined): string {
+  if (value === undefined) return "not set";
+  return name === "PADDOCK_POSTGRES_URL_FILE" ? "not a path" : JSON.stringify(value);
+}
+
+function storeOf({ PADDOCK_STORE: kind, PADDOCK_DATA_DIR: dataDir, PADDOCK_POSTGRES_URL_FILE: urlFile }: z.infer<typeof variables>): StoreConfig {
+  if (kind === "sqlite") return { kind, dataDir };
+  if (urlFile !== undefined) return { kind, urlFile };
+  throw new Error("the gateway's environment is not valid: PADDOCK_POSTGRES_URL_FILE is not set: with PADDOCK_STORE postgres give the absolute path of a file that holds the connection string");
 }
 
 /** The configuration of this process. */

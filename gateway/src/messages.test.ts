@@ -8,7 +8,7 @@ import { follow, send } from "../../test/fakes/client.ts";
 import type { Events, Reply, ServerEvent } from "../../test/fakes/client.ts";
 import { startLocalGateway } from "../../test/fakes/gateway.ts";
 import type { LocalGateway } from "../../test/fakes/gateway.ts";
-import { STREAMS_PER_PERSON } from "./api/people.ts";
+import { STREAMS_PER_PERSON } from "./api/seats.ts";
 import { buildTestBundle, event, requestedEvent, respondedEvent, runFinishedEvent, startedEvent } from "../../test/fakes/session.ts";
 
 // Conversations over real HTTP: messages of people and of the operator, waiting and going on.
@@ -111,8 +111,10 @@ test("a message is stored with its author, wakes the operator and the runner, an
   assert.partialDeepStrictEqual(stored, { seq: 7, type: "input.received", role: "person", by: "ann", data: { content: "And now?" } });
   assert.deepEqual((await next(runner)).data, stored);
   const active = await until(records, (view) => view.uid === uid && view.activity.kind === "Active");
-  assert.equal(active.deadline, new Date(Date.parse(stored.at) + 3_600_000).toISOString());
-  assert.equal(active.answer, undefined);
+  assert.deepEqual([active.deadline, active.answer], [undefined, undefined], "its time begins with what a runner does next");
+  assert.equal((await append(token, 2, [requestedEvent(2, 1, 7)])).status, 200);
+  const begun = await until(records, (view) => view.uid === uid && view.deadline !== undefined);
+  assert.ok(Date.parse(begun.deadline ?? "") >= Date.parse(stored.at) + 3_600_000);
   runner.close();
   records.close();
 });
@@ -202,7 +204,7 @@ test("what is no message is refused with what is wrong", async () => {
   const post = (body: unknown): Promise<Reply> => send(gateway, { method: "POST", path, token: ann, body });
   for (const body of ["{", {}, { type: "run.finished", data: {} }, { type: "input.received" }]) assert.equal(problemOf(await post(body)), "400 malformed");
   for (const content of ["", "  \n", "a\0b", 5, "x".repeat(98_305)]) assert.equal(problemOf(await say(path, content)), "400 malformed");
-  assert.equal(problemOf(await say(path, "x".repeat(1024 * 1024))), "413 too-large");
+  assert.equal(problemOf(await say(path, "x".repeat(8 * 1024 * 1024))), "413 too-large");
   for (const key of ["", " ", "x".repeat(201)]) assert.equal(problemOf(await say(path, "Hi", { key })), "400 malformed");
   assert.equal(problemOf(await say("/v1/namespaces/team/sessions/nobody/events", "Hi")), "404 not-found");
   assert.equal(problemOf(await say(`${path}?uid=other`, "Hi")), "404 not-found");

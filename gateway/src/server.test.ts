@@ -159,7 +159,7 @@ test("malformed, deep and large bodies are refused with what is wrong", async ()
   assert.equal(problemOf(await raw("{}")), "400 malformed");
   assert.equal(problemOf(await append(token, 1, [])), "400 malformed");
   assert.equal(problemOf(await raw(`${"[".repeat(100_000)}${"]".repeat(100_000)}`)), "400 malformed");
-  assert.equal(problemOf(await raw(`{"x":"${"x".repeat(8 * 1024 * 1024)}"}`)), "413 too-large");
+  assert.equal(problemOf(await raw(`{"x":"${"x".repeat(9 * 1024 * 1024)}"}`)), "413 too-large");
   const chunked = await send(gateway, { method: "POST", path: "/v1/runner/events", token, body: "{}", headers: { "transfer-encoding": "chunked" } });
   assert.equal(problemOf(chunked), "400 malformed");
   const wrong = await raw(JSON.stringify({ epoch: 1, batch: 1, events: [{ type: "runner.started", data: { epoch: 0, podUid } }] }));

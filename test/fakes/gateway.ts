@@ -37,7 +37,7 @@ export async function startLocalGateway(times: Partial<Times> = {}): Promise<Loc
   const copy = `${dataDir}-copy`;
   const listen = (port: number): Promise<Gateway> =>
     startGateway({
-      dataDir,
+      store: { kind: "sqlite", dataDir },
       port,
       host: "127.0.0.1",
       names: ["localhost", "127.0.0.1"],

@@ -33,7 +33,7 @@ export interface Reviews {
   operatorToken(): string;
   /** A token as the kubelet projects it into a runner pod. */
   runnerToken(pod: RunnerPod): string;
-  /** A person who may do this with sessions/events in these namespaces; `verbs` absent means get. */
+  /** A person who may do this with sessions/events in these namespaces, `list` with sessions themselves; `verbs` absent means get. */
   personToken(username: string, namespaces: readonly string[], verbs?: readonly string[]): string;
   /** From now on the token is unknown. */
   revoke(token: string): void;
@@ -164,6 +164,6 @@ function reviewAccess({ grants }: World, spec: unknown): unknown {
   const { user, resourceAttributes: wanted } = spec as { user: string; resourceAttributes: Record<string, string> };
   const { verb = "", namespace = "", group, resource, subresource } = wanted;
   const grant = grants.get(user);
-  const isOurs = group === "paddock.dev" && resource === "sessions" && subresource === "events";
+  const isOurs = group === "paddock.dev" && resource === "sessions" && subresource === (verb === "list" ? undefined : "events");
   return { allowed: isOurs && grant?.verbs.includes(verb) === true && grant.namespaces.includes(namespace) };
 }

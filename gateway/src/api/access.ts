@@ -1,5 +1,5 @@
 import type { Context } from "hono";
-import type { EventVerb } from "../auth/review.ts";
+import type { Access } from "../auth/review.ts";
 import type { StoredRecord } from "../store/store.ts";
 import type { ApiEnv, ApiPorts } from "./ports.ts";
 import { ProblemError } from "./problem.ts";
@@ -10,15 +10,31 @@ export interface SessionName {
   readonly name: string;
 }
 
+/** The session that the path names. */
+export function sessionOf(context: Context<ApiEnv, "/:namespace/sessions/:name/*">): SessionName {
+  return { namespace: context.req.param("namespace"), name: context.req.param("name") };
+}
+
 /** Throws ProblemError unless the caller may do this with the session's events. */
-export async function requireAccess({ reviewer }: ApiPorts, context: Context<ApiEnv>, verb: EventVerb, { namespace, name }: SessionName): Promise<void> {
+export async function requireAccess(ports: ApiPorts, context: Context<ApiEnv>, verb: "get" | "create", { namespace, name }: SessionName): Promise<void> {
+  await requireReview(ports, context, { verb, namespace, name, subresource: "events" });
+}
+
+/** Throws ProblemError unless the caller may list the namespace's sessions. */
+export async function requireList(ports: ApiPorts, context: Context<ApiEnv>, namespace: string): Promise<void> {
+  await requireReview(ports, context, { verb: "list", namespace });
+}
+
+async function requireReview({ reviewer }: ApiPorts, context: Context<ApiEnv>, wanted: Access): Promise<void> {
   const identity = context.get("identity");
-  const access = await reviewer.reviewAccess(identity, { verb, namespace, name });
+  const access = await reviewer.reviewAccess(identity, wanted);
   if (access === "allowed") return;
   if (access === "unavailable") throw new ProblemError("unavailable", "the Kubernetes API server could not check your rights: try again in a few seconds");
+  const { verb, namespace } = wanted;
+  const resource = "subresource" in wanted ? "sessions/events" : "sessions";
   throw new ProblemError(
     "forbidden",
-    `${identity.username} may not ${verb} sessions/events of paddock.dev in namespace ${namespace}: ask its administrator for a role with verb ${verb} on resource sessions/events, e.g. the role paddock-user`,
+    `${identity.username} may not ${verb} ${resource} of paddock.dev in namespace ${namespace}: ask its administrator for a role with verb ${verb} on resource ${resource}, e.g. the role paddock-user`,
   );
 }
 

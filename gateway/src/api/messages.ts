@@ -4,7 +4,7 @@ import type { Context } from "hono";
 import type { NewEvent } from "@paddock/api/log/events";
 import { personAppendSchema } from "@paddock/api/wire/people";
 import type { PersonAppend, PersonAppendReply } from "@paddock/api/wire/people";
-import { requireAccess, requireSession } from "./access.ts";
+import { requireAccess, requireSession, sessionOf } from "./access.ts";
 import type { SessionName } from "./access.ts";
 import { readBody } from "./body.ts";
 import type { ApiEnv, ApiPorts } from "./ports.ts";
@@ -20,7 +20,7 @@ const KEY = /^[\x21-\x7e]{1,200}$/;
 export function messageRoutes(ports: ApiPorts): Hono<ApiEnv> {
   const app = new Hono<ApiEnv>();
   app.post("/:namespace/sessions/:name/events", async (context) => {
-    const session: SessionName = { namespace: context.req.param("namespace"), name: context.req.param("name") };
+    const session = sessionOf(context);
     await requireAccess(ports, context, "create", session);
     return sendMessage(ports, context, session);
   });

@@ -2,7 +2,7 @@ import { Hono } from "hono";
 import type { Context, Next } from "hono";
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import { z } from "zod";
-import { podRegistrationSchema, recordRequestSchema } from "@paddock/api/wire/records";
+import { budgetRequestSchema, podRegistrationSchema, recordRequestSchema } from "@paddock/api/wire/records";
 import type { OperatorAppendReply } from "@paddock/api/wire/records";
 import { buildView } from "../log/view.ts";
 import { watchRecords } from "../log/watch.ts";
@@ -14,6 +14,8 @@ import { openEventStream } from "./stream.ts";
 import type { EventStream, StreamMessage } from "./stream.ts";
 
 const MAX_BODY_BYTES = 2 * 1024 * 1024;
+const MAX_SMALL_BYTES = 64 * 1024;
+const MAX_UID_CHARS = 128;
 /** Prompt, instructions and files have 512 KiB each, and a control character takes six bytes of JSON. */
 const MAX_RECORD_BYTES = 12 * 1024 * 1024;
 const appendSchema = z.object({ events: z.array(z.unknown()) });
@@ -21,11 +23,12 @@ const appendSchema = z.object({ events: z.array(z.unknown()) });
 /** What the operator asks; see wire/records.ts. */
 export function operatorRoutes(ports: ApiPorts): Hono<ApiEnv> {
   const app = new Hono<ApiEnv>();
-  for (const path of ["/records/*", "/pods/*"]) app.use(path, requireOperator);
+  for (const path of ["/records/*", "/pods/*", "/budgets/*"]) app.use(path, requireOperator);
   app.get("/records", (context) => streamRecords(ports, context));
   app.put("/records/:uid", (context) => putRecord(ports, context, context.req.param("uid")));
   app.post("/records/:uid/events", (context) => appendEvents(ports, context, context.req.param("uid")));
   app.delete("/records/:uid", (context) => acknowledge(ports, context, context.req.param("uid")));
+  app.put("/budgets/:uid", (context) => putBudget(ports, context, context.req.param("uid")));
   app.put("/pods/:uid", (context) => register(ports, context, context.req.param("uid")));
   return app;
 }
@@ -64,11 +67,18 @@ async function acknowledge({ store }: ApiPorts, context: Context<ApiEnv>, uid: s
 }
 
 async function register({ store, followers, now }: ApiPorts, context: Context<ApiEnv>, podUid: string): Promise<Response> {
-  const registration = await readBody(context, { schema: podRegistrationSchema, maxBytes: MAX_BODY_BYTES });
+  const registration = await readBody(context, { schema: podRegistrationSchema, maxBytes: MAX_SMALL_BYTES });
   const outcome = await store.register({ ...registration, podUid }, now().toISOString());
   if (outcome === "unknown-session") throw unknownRecord(registration.sessionUid);
   if (outcome === "conflict") throw new ProblemError("conflict", `pod ${podUid} is registered for something else already: a pod serves one session in its life`);
   followers.wake(podUid);
+  return context.body(null, 204);
+}
+
+async function putBudget({ store }: ApiPorts, context: Context<ApiEnv>, environmentUid: string): Promise<Response> {
+  if (environmentUid.length > MAX_UID_CHARS) throw new ProblemError("malformed", `the UID of an Environment has at most ${MAX_UID_CHARS} characters, not ${environmentUid.length}`);
+  const { costUSDPerDay } = await readBody(context, { schema: budgetRequestSchema, maxBytes: MAX_SMALL_BYTES });
+  await store.putBudget({ environmentUid, ...(costUSDPerDay === undefined ? {} : { costUSDPerDay }) });
   return context.body(null, 204);
 }
 

@@ -7,31 +7,41 @@ import type { EventPage, StateView } from "@paddock/api/wire/people";
 import { followLog } from "../log/follow.ts";
 import type { Followed } from "../log/follow.ts";
 import { buildView } from "../log/view.ts";
+import { LogCorruptError } from "../store/store.ts";
 import type { EventQuery, StoredRecord } from "../store/store.ts";
-import { requireAccess, requireSession } from "./access.ts";
+import { requireAccess, requireSession, sessionOf } from "./access.ts";
 import type { SessionName } from "./access.ts";
+import { sendBlob } from "./blobs.ts";
 import type { ApiEnv, ApiPorts } from "./ports.ts";
+import { parseCount } from "./query.ts";
 import { ProblemError } from "./problem.ts";
+import { createSeats } from "./seats.ts";
 import { openEventStream } from "./stream.ts";
 import type { EventStream, StreamMessage } from "./stream.ts";
+import { usageRoutes } from "./usage.ts";
 
 const MAX_LIMIT = 1000;
 const DEFAULT_LIMIT = 200;
-/** Streams that one person may have open, over all sessions: each holds a connection and asks for its rights again and again. */
-export const STREAMS_PER_PERSON = 64;
 
 /** What people may read, each with the rights that Kubernetes gives them. */
 export function peopleRoutes(ports: ApiPorts): Hono<ApiEnv> {
   const app = new Hono<ApiEnv>();
   const seats = createSeats();
   app.get("/:namespace/sessions/:name/events", async (context) => {
-    const session: SessionName = { namespace: context.req.param("namespace"), name: context.req.param("name") };
+    const session = sessionOf(context);
     await requireAccess(ports, context, "get", session);
     const record = await requireSession(ports, context, session);
     const query = parseQuery(context);
     const wantsStream = context.req.header("accept")?.includes("text/event-stream") === true;
     return wantsStream ? streamEvents(ports, context, { session, record, query, leave: seats.take(context.get("identity").username) }) : listEvents(ports, context, { record, query });
   });
+  app.get("/:namespace/sessions/:name/blobs/:sha256", async (context) => {
+    const session = sessionOf(context);
+    await requireAccess(ports, context, "get", session);
+    const { uid } = await requireSession(ports, context, session);
+    return sendBlob(ports, uid, context.req.param("sha256"));
+  });
+  app.route("/", usageRoutes(ports));
   return app;
 }
 
@@ -42,14 +52,6 @@ function parseQuery(context: Context<ApiEnv>): EventQuery {
     limit: parseCount(context, "limit", { least: 1, most: MAX_LIMIT, absent: DEFAULT_LIMIT }),
     ...(types === undefined ? {} : { types: types.split(",").map(parseType) }),
   };
-}
-
-function parseCount(context: Context<ApiEnv>, name: string, { least, most, absent }: { least: number; most: number; absent: number }): number {
-  const text = context.req.query(name);
-  if (text === undefined) return absent;
-  const value = /^[0-9]{1,16}$/.test(text) ? Number(text) : Number.NaN;
-  if (value >= least && value <= most) return value;
-  throw new ProblemError("malformed", `${name} is ${JSON.stringify(text.slice(0, 40))}: give a whole number from ${least} to ${most}`);
 }
 
 function parseType(text: string): EventType {
@@ -69,35 +71,13 @@ interface Read {
   readonly query: EventQuery;
 }
 
-interface Seats {
-  /** Takes one of the person's streams; returns how to give it back. Throws ProblemError when all are taken. */
-  take(username: string): () => void;
-}
-
-function createSeats(): Seats {
-  const taken = new Map<string, number>();
-  const change = (username: string, by: number): void => {
-    const count = (taken.get(username) ?? 0) + by;
-    if (count > 0) taken.set(username, count);
-    else taken.delete(username);
-  };
-  return {
-    take: (username) => {
-      if ((taken.get(username) ?? 0) >= STREAMS_PER_PERSON) {
-        throw new ProblemError("too-many", `${username} has ${STREAMS_PER_PERSON} event streams open, which is the most: close one, or read pages of events without Accept: text/event-stream`);
-      }
-      change(username, 1);
-      return () => change(username, -1);
-    },
-  };
-}
-
 function streamEvents(ports: ApiPorts, context: Context<ApiEnv>, read: Read & { leave(): void }): Response {
   const after = resumeAfter(context.req.header("last-event-id"), read.record.uid) ?? read.query.after;
   const stream = openEventStream(context.env.outgoing, { writeTimeoutMs: ports.times.writeTimeoutMs, shutdown: ports.shutdown });
   ports.metrics.streamOpened("person");
   const recheck = setInterval(() => void cutWhenRevoked(ports, context, { stream, session: read.session }), ports.times.recheckMs);
   writeEvents(ports, stream, { ...read, query: { ...read.query, after } })
+    .catch((error: unknown) => endFailed(ports, stream, { error, record: read.record }))
     .catch((error: unknown) => ports.logger.error({ err: error, uid: read.record.uid }, "a person's stream failed"))
     .finally(() => {
       clearInterval(recheck);
@@ -131,6 +111,15 @@ async function writeEvents({ store, followers, times }: ApiPorts, stream: EventS
   }
 }
 
+/** Who reads a damaged log is told how the session stands now, and that no more comes. */
+async function endFailed({ damage, store }: ApiPorts, stream: EventStream, { error, record }: { error: unknown; record: StoredRecord }): Promise<void> {
+  const { uid } = record;
+  if (!(error instanceof LogCorruptError)) throw error;
+  await damage.report(error);
+  await stream.send({ event: "state", data: buildState((await store.record(uid)) ?? record) });
+  await stream.send({ event: "end", data: { uid } });
+}
+
 function isWanted(item: Followed, types: readonly EventType[] | undefined): boolean {
   return types === undefined || (item.kind === "event" && types.includes(item.event.type));
 }
@@ -155,6 +144,6 @@ async function cutWhenRevoked({ reviewer }: ApiPorts, context: Context<ApiEnv>, 
   const reviewed = await reviewer.reviewToken(context.get("token"));
   // An API server that cannot be asked says nothing against them.
   if (reviewed.kind === "unavailable") return;
-  const access = reviewed.kind === "rejected" ? "denied" : await reviewer.reviewAccess(reviewed.identity, { verb: "get", ...session });
+  const access = reviewed.kind === "rejected" ? "denied" : await reviewer.reviewAccess(reviewed.identity, { verb: "get", ...session, subresource: "events" });
   if (access === "denied") stream.stop();
 }

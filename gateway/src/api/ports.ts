@@ -3,8 +3,11 @@ import type { Reviewer } from "../auth/review.ts";
 import type { Caller } from "../auth/roles.ts";
 import type { Identity } from "../auth/review.ts";
 import type { LogWriter } from "../log/append.ts";
+import type { Damage } from "../log/damage.ts";
+import type { Deltas } from "../log/deltas.ts";
 import type { Followers } from "../log/follow.ts";
 import type { Store } from "../store/store.ts";
+import type { Gate } from "./rate.ts";
 import type { Logger } from "../telemetry/logger.ts";
 import type { Metrics } from "../telemetry/metrics.ts";
 
@@ -27,7 +30,10 @@ export interface ApiPorts {
   readonly store: Store;
   readonly writer: LogWriter;
   readonly followers: Followers;
+  readonly deltas: Deltas;
+  readonly damage: Damage;
   readonly reviewer: Reviewer;
+  readonly gate: Gate;
   readonly operatorUser: string;
   readonly metrics: Metrics;
   readonly logger: Logger;

@@ -2,30 +2,27 @@ import { Hono } from "hono";
 import type { Context } from "hono";
 import { RESPONSE_ALREADY_SENT } from "@hono/node-server/utils/response";
 import { z } from "zod";
-import type { AppendReply, Assignment, Delta } from "@paddock/api/wire/runner";
+import { deltaSchema } from "@paddock/api/schema/people";
+import type { AppendReply, Assignment } from "@paddock/api/wire/runner";
 import type { Caller } from "../auth/roles.ts";
+import { LogCorruptError } from "../store/store.ts";
 import { followLog } from "../log/follow.ts";
 import { redactText } from "@paddock/api/log/redaction";
 import type { Registration, StoredRecord } from "../store/store.ts";
+import { sendBlob } from "./blobs.ts";
 import { parseEvents, readBody } from "./body.ts";
 import type { ApiEnv, ApiPorts } from "./ports.ts";
 import { ProblemError } from "./problem.ts";
 import { openEventStream } from "./stream.ts";
 import type { EventStream } from "./stream.ts";
 
-const MAX_APPEND_BYTES = 8 * 1024 * 1024;
+/** A payload of the most bytes, quotes and line ends escaped as usual texts have them, and the rest of its batch. */
+const MAX_APPEND_BYTES = 9 * 1024 * 1024;
 const MAX_DELTA_BYTES = 512 * 1024;
 
 type Runner = Extract<Caller, { role: "runner" }>;
 
 const appendSchema = z.object({ epoch: z.int().min(1), batch: z.int().min(1), events: z.array(z.unknown()) });
-
-const deltaSchema: z.ZodType<Delta> = z.object({
-  turn: z.int().min(1),
-  attempt: z.int().min(1),
-  text: z.string().max(65536).optional(),
-  discarded: z.boolean().optional(),
-});
 
 /** What a runner pod asks; see wire/runner.ts. */
 export function runnerRoutes(ports: ApiPorts): Hono<ApiEnv> {
@@ -42,7 +39,7 @@ export function runnerRoutes(ports: ApiPorts): Hono<ApiEnv> {
     earlier?.stop();
     ports.metrics.streamOpened("runner");
     serve(ports, { runner, stream, after: positionOf(context.req.header("last-event-id")), isNewest: () => streams.get(runner.podUid) === stream })
-      .catch((error: unknown) => ports.logger.error({ err: error, podUid: runner.podUid }, "a runner's stream failed"))
+      .catch((error: unknown) => (error instanceof LogCorruptError ? ports.damage.report(error) : ports.logger.error({ err: error, podUid: runner.podUid }, "a runner's stream failed")))
       .finally(() => {
         if (streams.get(runner.podUid) === stream) streams.delete(runner.podUid);
         ports.metrics.streamClosed("runner");
@@ -60,6 +57,12 @@ export function runnerRoutes(ports: ApiPorts): Hono<ApiEnv> {
     const reply: AppendReply = { events: appended.events };
     return context.json(reply);
   });
+  app.get("/blobs/:sha256", async (context) => {
+    const runner = runnerOf(context);
+    const record = await requireRecord(ports, runner, await ports.store.registration(runner.podUid));
+    requireNewest(record, runner);
+    return sendBlob(ports, record.uid, context.req.param("sha256"));
+  });
   app.post("/deltas", async (context) => {
     const runner = runnerOf(context);
     const record = await requireRecord(ports, runner, await ports.store.registration(runner.podUid));
@@ -69,7 +72,7 @@ export function runnerRoutes(ports: ApiPorts): Hono<ApiEnv> {
     // A delta that comes after its answer was stored would only confuse.
     const isOpen = request?.turn === delta.turn && request.attempt === delta.attempt;
     const shown = delta.text === undefined ? delta : { ...delta, text: redactText(delta.text) };
-    if (isOpen || delta.discarded === true) ports.followers.show(record.uid, lastSeq, shown);
+    if (isOpen || delta.discarded === true) ports.deltas.show({ uid: record.uid, after: lastSeq, delta: shown });
     return context.body(null, 202);
   });
   return app;

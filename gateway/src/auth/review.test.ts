@@ -65,9 +65,9 @@ test("an answer that is no review is reported, refuses nobody for good, and is n
   assert.equal(reviewed.kind, "identity");
   if (reviewed.kind !== "identity") return;
   answer = { status: 500, body: undefined };
-  assert.equal(await reviewer.reviewAccess(reviewed.identity, { verb: "get", namespace: "team", name: "job" }), "unavailable");
+  assert.equal(await reviewer.reviewAccess(reviewed.identity, { verb: "get", namespace: "team", name: "job", subresource: "events" }), "unavailable");
   answer = { status: 201, body: { status: { allowed: true } } };
-  assert.equal(await reviewer.reviewAccess(reviewed.identity, { verb: "get", namespace: "team", name: "job" }), "allowed");
+  assert.equal(await reviewer.reviewAccess(reviewed.identity, { verb: "get", namespace: "team", name: "job", subresource: "events" }), "allowed");
 });
 
 test("a flood of tokens is not passed on to the API server, and passes", async () => {

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { z } from "zod";
 import { GROUP, VERSION } from "@paddock/api/group";
+import { canonicalJson } from "@paddock/api/log/canonical";
 import { GATEWAY_AUDIENCE } from "@paddock/api/names";
 import type { ApiServer } from "./api-server.ts";
 import { createExpiringCache } from "./cache.ts";
@@ -26,18 +27,14 @@ export type Reviewed = { readonly kind: "identity"; readonly identity: Identity 
 export interface Reviewer {
   /** Whose token this is. Never throws. */
   reviewToken(token: string): Promise<Reviewed>;
-  /** May they do this with the events of this session? Asked as themselves. Never throws. */
-  reviewAccess(identity: Identity, wanted: EventAccess): Promise<"allowed" | "denied" | "unavailable">;
+  /** May they do this with sessions of the namespace? Asked as themselves. Never throws. */
+  reviewAccess(identity: Identity, wanted: Access): Promise<"allowed" | "denied" | "unavailable">;
 }
 
-/** `get` reads a session's log, `create` adds to it. */
-export type EventVerb = "get" | "create";
-
-export interface EventAccess {
-  readonly verb: EventVerb;
-  readonly namespace: string;
-  readonly name: string;
-}
+/** On `sessions/events` of one session, `get` reads its log and `create` adds to it; `list` on `sessions` themselves is all of a namespace. */
+export type Access =
+  | { readonly verb: "get" | "create"; readonly namespace: string; readonly name: string; readonly subresource: "events" }
+  | { readonly verb: "list"; readonly namespace: string };
 
 export interface ReviewerPorts {
   readonly api: Pick<ApiServer, "send">;
@@ -72,9 +69,9 @@ export function createReviewer(unbounded: ReviewerPorts): Reviewer {
         ports.count(reviewed.kind);
         return { value: reviewed, keepMs: keptMs[reviewed.kind], isMinor: reviewed.kind !== "identity" };
       }),
-    reviewAccess: (identity, { verb, namespace, name }) =>
-      accesses.get(keyOf(JSON.stringify([identity, verb, namespace, name])), async () => {
-        const value = await askAccess(ports, identity, { verb, namespace, name });
+    reviewAccess: (identity, wanted) =>
+      accesses.get(keyOf(canonicalJson([identity, wanted])), async () => {
+        const value = await askAccess(ports, identity, wanted);
         return { value, keepMs: keptMs[value], isMinor: value !== "allowed" };
       }),
   };
@@ -124,8 +121,8 @@ function readReview({ authenticated, audiences, user }: z.infer<typeof tokenRevi
   return { kind: "identity", identity: { username, uid, groups, extra: user.extra ?? {}, forGateway } };
 }
 
-async function askAccess({ api, report }: ReviewerPorts, { username, uid, groups, extra: more }: Identity, wanted: EventAccess) {
-  const resourceAttributes = { ...wanted, group: GROUP, version: VERSION, resource: "sessions", subresource: "events" };
+async function askAccess({ api, report }: ReviewerPorts, { username, uid, groups, extra: more }: Identity, wanted: Access) {
+  const resourceAttributes = { ...wanted, group: GROUP, version: VERSION, resource: "sessions" };
   const review = { apiVersion: "authorization.k8s.io/v1", kind: "SubjectAccessReview", spec: { user: username, uid, groups, extra: more, resourceAttributes } };
   try {
     const { status, body } = await api.send("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", "application/json", review);

@@ -91,7 +91,7 @@ export async function watchRecords(watching: Watching): Promise<void> {
     waker.wake();
   });
   try {
-    for (const budget of await store.budgets()) await watching.write({ kind: "budget", budget });
+    await tellBudgets(watching, new Map((await store.budgets()).map((budget) => [budget.environmentUid, budget])));
     await tellList(watching, ledger);
     if (!signal.aborted) await watching.write({ kind: "synced", version: ledger.toldUpTo() });
     while (!signal.aborted) {
