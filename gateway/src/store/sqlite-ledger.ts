@@ -1,18 +1,18 @@
-import type { Bundle } from "@paddock/api/log/bundle";
 import { parseUsd } from "@paddock/api/log/money";
 import type { BudgetView } from "@paddock/api/wire/records";
 import { addAmounts, NO_AMOUNTS, sumUsage } from "./ledger.ts";
 import type { Amounts, LedgerRow } from "./ledger.ts";
 import { integer, optionalText, text } from "./sqlite-connection.ts";
 import type { Connection, Row } from "./sqlite-connection.ts";
-import type { LedgerChange, SharedBudget, UsageQuery, UsageSum } from "./store.ts";
+import type { LedgerChange, SharedBudget, StoredRecord, UsageQuery, UsageSum } from "./store.ts";
 
 const AMOUNTS = "sessions, requests, input_tokens, cached_input_tokens, output_tokens, cost, uncertain, reserved";
 
 /** Adds to the ledger's rows of a session. Inside a transaction. */
-export function changeLedger(connection: Connection, { session, agent, environment }: Bundle, changes: readonly LedgerChange[]): void {
+export function changeLedger(connection: Connection, { namespace, bundle }: Pick<StoredRecord, "namespace" | "bundle">, changes: readonly LedgerChange[]): void {
+  const { agent, environment } = bundle;
   for (const { day, ...more } of changes) {
-    const key = [day, environment.uid, session.namespace, agent.name] as const;
+    const key = [day, environment.uid, namespace, agent.name] as const;
     const known = connection.one(`SELECT ${AMOUNTS} FROM ledger WHERE day = ? AND environment_uid = ? AND namespace = ? AND agent = ?`, ...key);
     const sum = addAmounts(known === undefined ? NO_AMOUNTS : amountsOf(known), more);
     connection.run(

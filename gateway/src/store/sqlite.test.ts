@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
+import type { Damage } from "./cases-scene.ts";
 import { storeCases } from "./cases.ts";
 import { openSqliteStore } from "./sqlite.ts";
 
@@ -18,6 +19,11 @@ storeCases("SQLite", async () => {
   let store = openSqliteStore(folder, now);
   return {
     store,
+    damage: async (damage) => {
+      const db = new DatabaseSync(join(folder, "paddock.db"));
+      damageRows(db, damage);
+      db.close();
+    },
     reopen: async () => {
       await store.close();
       store = openSqliteStore(folder, now);
@@ -29,6 +35,14 @@ storeCases("SQLite", async () => {
     },
   };
 });
+
+function damageRows(db: DatabaseSync, damage: Damage): void {
+  if (damage.kind === "delete") return void db.prepare("DELETE FROM events WHERE uid = ? AND seq = ?").run(damage.uid, damage.seq);
+  if (damage.kind === "rewrite") return void db.prepare("UPDATE events SET body = ? WHERE uid = ? AND seq = ?").run(damage.body, damage.uid, damage.seq);
+  const [first, second] = damage.seqs;
+  const move = db.prepare("UPDATE events SET seq = ? WHERE uid = ? AND seq = ?");
+  for (const [to, from] of [[-1, first], [first, second], [second, -1]] as const) move.run(to, damage.uid, from);
+}
 
 test("the file is readable by its owner only, and another store has another identity", async (context) => {
   const folders = [makeFolder(), makeFolder()] as const;

@@ -142,7 +142,7 @@ function createRecord({ connection, records, committer }: Parts, record: NewReco
     removeRest(connection, record.uid);
     records.insert(record, write);
     insertEvents(connection, record.uid, write);
-    changeLedger(connection, record.bundle, write.ledger ?? []);
+    changeLedger(connection, record, write.ledger ?? []);
     const created = records.required(record.uid);
     return { result: { created: true, record: created }, changes: [{ kind: "record", record: created }] };
   });
@@ -162,7 +162,7 @@ function changeRecord<T>({ connection, records, committer }: Parts, uid: string,
     if (write === undefined) return { result };
     blamingLog(uid, () => insertEvents(connection, uid, write));
     records.update(uid, write);
-    changeLedger(connection, record.bundle, write.ledger ?? []);
+    changeLedger(connection, record, write.ledger ?? []);
     return { result, changes: [{ kind: "record", record: records.required(uid) }] };
   });
 }
