@@ -30,3 +30,19 @@ test("a gateway that came back with another CA is refused, and trusted once it h
   await register();
   assert.equal(ca.known(), later.certificate);
 });
+
+test("a successor that the gateway publishes reaches new pods without a failure, before it signs", async () => {
+  let published = "first";
+  let at = 0;
+  const ca = createCaSource(async () => published, "ConfigMap paddock-system/paddock-gateway-ca", () => at);
+  assert.equal(await ca.pem(), "first");
+  published = "first and second";
+  at = 299_999;
+  assert.equal(await ca.pem(), "first");
+  at = 300_000;
+  await ca.pem();
+  while (ca.known() !== published) await new Promise((resolve) => setImmediate(resolve));
+  published = "";
+  at = 600_000;
+  assert.equal(await ca.pem(), "first and second", "what cannot be read now takes nothing away");
+});
