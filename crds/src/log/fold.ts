@@ -162,8 +162,9 @@ function forgetPending({ approvals = [] }: SessionState, call: string): readonly
 }
 
 /** Those of calls that have no result yet are needed, however many there are. */
-function keepNewest({ calls }: SessionState, approvals: readonly ApprovalState[]): readonly ApprovalState[] {
-  const isOpen = (approval: ApprovalState): boolean => calls.some(({ call, finished }) => call === approval.call && finished === undefined);
+/** What was decided about a call without its result is never forgotten: nothing would ask again. */
+function keepNewest(approvals: readonly ApprovalState[], calls: readonly CallState[]): readonly ApprovalState[] {
+  const isOpen = ({ call }: ApprovalState): boolean => calls.some((candidate) => candidate.call === call && candidate.finished === undefined);
   const old = approvals.filter((approval) => approval.resolution !== undefined && !isOpen(approval)).slice(0, -REMEMBERED_APPROVALS);
   return approvals.filter((approval) => !old.includes(approval));
 }
@@ -223,14 +224,13 @@ function unseenTokens({ inputs, request }: SessionState): number {
 }
 
 /** An answer without usage counts at its grant, as lost ones do. */
-function addUsage({ totals, request }: SessionState, data: LogEventOf<"model.responded">["data"]): Totals {
-  const { usage, costNanoUSD } = data;
-  if (usage === undefined && request?.grant !== undefined) return addUncertain(totals, request.grant);
+function addUsage({ totals, request }: SessionState, { usage, costNanoUSD }: LogEventOf<"model.responded">["data"]): Totals {
+  if (usage === undefined) return request?.grant === undefined ? { ...totals, costNanoUSD: undefined } : addUncertain(totals, request.grant);
   return {
     ...totals,
-    inputTokens: totals.inputTokens + (usage?.inputTokens ?? 0),
-    cachedInputTokens: totals.cachedInputTokens + (usage?.cachedInputTokens ?? 0),
-    outputTokens: totals.outputTokens + (usage?.outputTokens ?? 0),
+    inputTokens: totals.inputTokens + usage.inputTokens,
+    cachedInputTokens: totals.cachedInputTokens + usage.cachedInputTokens,
+    outputTokens: totals.outputTokens + usage.outputTokens,
     // Unknown once is unknown for good: a sum that leaves something out is no sum.
     costNanoUSD: totals.costNanoUSD === undefined || costNanoUSD === undefined ? undefined : (BigInt(totals.costNanoUSD) + BigInt(costNanoUSD)).toString(),
   };

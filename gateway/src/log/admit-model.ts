@@ -1,26 +1,37 @@
 import type { EventDataOf } from "@paddock/api/log/events";
 import { costOf } from "@paddock/api/log/money";
-import { deadlineAt, turnsUsed } from "@paddock/api/log/state";
+import { turnsUsed } from "@paddock/api/log/state";
 import type { SessionState } from "@paddock/api/log/state";
 import { refuse } from "./admission.ts";
 import type { Admission, Question, Refusal } from "./admission.ts";
+import { refuseStopped } from "./admit-stop.ts";
+import { decideGrant } from "./budget.ts";
+import { dayOf } from "./ledger.ts";
 
-/** A reason not to begin anything new: the session is cancelled, waits, or its time is over. */
-export function refuseStopped({ state, now }: Question): Refusal | undefined {
-  if (state.cancelled) return refuse("stopped", "final", "the session is cancelled: finish the open calls as cancelled and append run.finished with outcome Cancelled");
-  if (state.waiting !== undefined) return refuse("unexpected", "wait", `the session waits for input since event ${state.waiting.seq}: nothing begins before the next input.received`);
-  if (now.getTime() >= deadlineAt(state)) {
-    const at = new Date(deadlineAt(state)).toISOString();
-    return refuse("stopped", "final", `the session's time was over at ${at} (limits.timeoutSeconds ${state.limits.timeoutSeconds}): append run.finished with outcome DeadlineExceeded`);
+type Requested = EventDataOf<"model.requested">;
+
+/** Accepts a request with its grant, which only the gateway gives: so much is reserved until it is answered. */
+export function admitRequested(data: Requested, question: Question): Admission {
+  return refuseStopped(question) ?? refuseTurn(data, question.state) ?? refuseContext(data, question.state) ?? refuseModel(data, question) ?? grant(data, question);
+}
+
+function grant(data: Requested, { state, bundle, budget, now }: Question): Admission {
+  const decided = decideGrant(data, { state, bundle, budget, day: budget?.day ?? dayOf(now) });
+  switch (decided.kind) {
+    case "grant":
+      return { kind: "accept", event: { type: "model.requested", data: { ...data, grant: decided.grant } } };
+    case "wait":
+      return refuse("budget", "wait", decided.detail);
+    case "exceeded": {
+      const { exceeded, detail } = decided;
+      const refusal = refuse("budget", "final", `${detail}; append run.finished with outcome BudgetExceeded`);
+      // Said once: who asks again is only answered.
+      return state.budgetExceeded?.limit === exceeded.limit ? refusal : { ...refusal, instead: { type: "budget.exceeded", data: exceeded } };
+    }
   }
-  return undefined;
 }
 
-export function admitRequested(data: EventDataOf<"model.requested">, question: Question): Admission | undefined {
-  return refuseStopped(question) ?? refuseTurn(data, question.state) ?? refuseContext(data, question.state) ?? refuseModel(data, question);
-}
-
-function refuseTurn({ turn, attempt }: EventDataOf<"model.requested">, state: SessionState): Refusal | undefined {
+function refuseTurn({ turn, attempt }: Requested, state: SessionState): Refusal | undefined {
   if (turnsUsed(state) >= state.limits.maxTurns) {
     return refuse("limit", "final", `the ${state.limits.maxTurns} turns (limits.maxTurns) ${state.mode === "Conversation" ? "of the newest input" : "of the session"} are used: append run.finished with outcome MaxTurns`);
   }
@@ -34,7 +45,7 @@ function refuseTurn({ turn, attempt }: EventDataOf<"model.requested">, state: Se
 }
 
 /** The request must have been built from results that are all stored, and from nothing that is not. */
-function refuseContext({ through }: EventDataOf<"model.requested">, { calls, lastSeq }: SessionState): Refusal | undefined {
+function refuseContext({ through }: Requested, { calls, lastSeq }: SessionState): Refusal | undefined {
   if (through > lastSeq) return refuse("unexpected", "final", `through is ${through} and the log ends at ${lastSeq}: build requests from stored events only`);
   const open = calls.find((call) => call.finished === undefined);
   if (open !== undefined) return refuse("unexpected", "wait", `call ${open.call} has no tool.finished: every call of an answer has one before the model is asked again`);
@@ -43,7 +54,7 @@ function refuseContext({ through }: EventDataOf<"model.requested">, { calls, las
   return refuse("stale", "wait", `event ${newestResult} is the result of a call and through is ${through}: build the request again with it`);
 }
 
-function refuseModel({ model }: EventDataOf<"model.requested">, { bundle }: Question): Refusal | undefined {
+function refuseModel({ model }: Requested, { bundle }: Question): Refusal | undefined {
   const { name } = bundle.agent.spec.model;
   if (model === name && bundle.environment.spec.models.some((entry) => entry.name === model)) return undefined;
   return refuse("denied", "final", `the session's agent asks the model ${name} of environment ${bundle.environment.name}, not ${model}`);

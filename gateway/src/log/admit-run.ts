@@ -1,6 +1,6 @@
 import type { EventDataOf } from "@paddock/api/log/events";
 import { deadlineAt, turnsUsed, unseenInput } from "@paddock/api/log/state";
-import { refuseStopped } from "./admit-model.ts";
+import { refuseInterrupted, refuseStopped } from "./admit-stop.ts";
 import { refuse } from "./admission.ts";
 import type { Admission, Question, Refusal } from "./admission.ts";
 
@@ -46,10 +46,25 @@ export function admitCancelled(_: EventDataOf<"session.cancelled">, { state }: Q
   return state.cancelled ? { kind: "known", newest: "session.cancelled" } : undefined;
 }
 
+export function admitSuspended(_: EventDataOf<"session.suspended">, { state }: Question): Admission | undefined {
+  return state.suspended === true ? { kind: "known", newest: "session.suspended" } : undefined;
+}
+
+/** A session that was never suspended runs since its first event. */
+export function admitResumed(_: EventDataOf<"session.resumed">, { state }: Question): Admission | undefined {
+  if (state.suspended === true) return undefined;
+  return state.suspended === undefined ? { kind: "known", seq: 1 } : { kind: "known", newest: "session.resumed" };
+}
+
+/** What a request leaves out must be in the log. */
+export function admitContext({ firstKeptSeq }: { readonly firstKeptSeq: number }, { state }: Question): Admission | undefined {
+  return firstKeptSeq <= state.lastSeq ? undefined : refuse("unexpected", "final", `firstKeptSeq is ${firstKeptSeq} and the log ends at ${state.lastSeq}`);
+}
+
 export function admitRunFinished(data: EventDataOf<"run.finished">, question: Question): Admission | undefined {
   const { state, who } = question;
   if (data.through > state.lastSeq) return refuse("unexpected", "final", `through is ${data.through} and the log ends at ${state.lastSeq}`);
-  if (who.role === "gateway") return undefined;
+  if (who.role === "gateway") return data.outcome === "LogCorrupt" ? undefined : refuse("denied", "final", `the gateway finishes a run as LogCorrupt only, not ${data.outcome}`);
   return who.role === "operator" ? refuseOperatorsEnd(data, question) : (refuseStale(data, question) ?? RUNNERS_ENDS[data.outcome](question));
 }
 
@@ -79,7 +94,7 @@ type End = (question: Question) => Refusal | undefined;
 
 /** When a runner may claim each outcome. */
 const RUNNERS_ENDS: Readonly<Record<EventDataOf<"run.finished">["outcome"], End>> = {
-  Completed: (question) => refuseConversation(question) ?? refuseOpen(question) ?? refuseIncomplete(question),
+  Completed: (question) => refuseInterrupted(question) ?? refuseConversation(question) ?? refuseOpen(question) ?? refuseIncomplete(question),
   MaxTurns: (question) => refuseOpen(question) ?? refuseTurnsLeft(question),
   ModelError: refuseOpen,
   Cancelled: ({ state }) => (state.cancelled ? undefined : refuse("denied", "final", "nobody cancelled the session: Cancelled needs session.cancelled")),
@@ -88,7 +103,7 @@ const RUNNERS_ENDS: Readonly<Record<EventDataOf<"run.finished">["outcome"], End>
   ImagePullFailed: () => refuseOperatorsOnly("ImagePullFailed"),
   NotIsolated: () => refuseOperatorsOnly("NotIsolated"),
   NameConflict: () => refuseOperatorsOnly("NameConflict"),
-  BudgetExceeded: refuseOpen,
+  BudgetExceeded: (question) => refuseOpen(question) ?? refuseFunded(question),
   LogCorrupt: () => refuse("denied", "final", "only the gateway finds a log damaged"),
 };
 
@@ -101,8 +116,11 @@ function refuseConversation({ bundle }: Question): Refusal | undefined {
 }
 
 function refuseEarly({ state, now }: Question): Refusal | undefined {
-  if (state.waiting !== undefined) return refuse("unexpected", "final", `the session waits for input since event ${state.waiting.seq}: its time does not pass meanwhile`);
   const at = deadlineAt(state);
+  if (at === Infinity) {
+    const since = state.waiting === undefined ? "has gone on and no runner has begun yet" : `waits for ${state.waiting.for} since event ${state.waiting.seq}`;
+    return refuse("unexpected", "final", `the session ${since}: its time does not pass meanwhile`);
+  }
   if (now.getTime() + CLOCK_TOLERANCE_MS >= at) return undefined;
   return refuse("unexpected", "wait", `the deadline is ${new Date(at).toISOString()} and not over yet`);
 }
@@ -118,6 +136,11 @@ export function refuseIncomplete({ state }: Question): Refusal | undefined {
   if (state.calls.length > 0) return refuse("unexpected", "final", `the newest answer asked for ${state.calls.length} tool call(s): give the model their results first`);
   const unseen = unseenInput(state);
   return unseen === undefined ? undefined : refuse("stale", "wait", `the model has not seen the input of event ${unseen}: ask it again`);
+}
+
+function refuseFunded({ state }: Question): Refusal | undefined {
+  if (state.budgetExceeded !== undefined) return undefined;
+  return refuse("unexpected", "final", "no request was refused for money or tokens since the newest one was granted or the newest input came: BudgetExceeded needs budget.exceeded");
 }
 
 function refuseTurnsLeft({ state }: Question): Refusal | undefined {

@@ -7,10 +7,12 @@ import { BLOB_LIMITS, LOG_LIMITS } from "@paddock/api/log/limits";
 import type { EventDataOf, EventType, NewEvent } from "@paddock/api/log/events";
 import type { SessionState } from "@paddock/api/log/state";
 import { admitFailed, admitRequested, admitResponded } from "./admit-model.ts";
-import { admitInput } from "./admit-input.ts";
-import { admitCancelled, admitRunFinished, admitRunnerStarted, admitSandboxBound, admitSandboxLost, admitSandboxRequested } from "./admit-run.ts";
+import { admitInput, admitInterrupted } from "./admit-input.ts";
+import { admitCancelled, admitContext, admitResumed, admitRunFinished, admitRunnerStarted, admitSandboxBound, admitSandboxLost, admitSandboxRequested, admitSuspended } from "./admit-run.ts";
 import { admitRunWaiting } from "./admit-waiting.ts";
-import { admitDecided, admitFinished, admitStarted } from "./admit-tool.ts";
+import { admitResolved } from "./admit-approval.ts";
+import { admitFinished } from "./admit-result.ts";
+import { admitDecided, admitStarted } from "./admit-tool.ts";
 import { refuse } from "./admission.ts";
 import type { Admission, Appender, Question, Refusal } from "./admission.ts";
 import { redactValue } from "@paddock/api/log/redaction";
@@ -29,17 +31,17 @@ const RULES: { readonly [T in EventType]: Rule<T> } = {
   "tool.decided": admitDecided,
   "tool.started": admitStarted,
   "tool.finished": admitFinished,
-  "turn.interrupted": () => undefined,
+  "turn.interrupted": admitInterrupted,
   "approval.requested": () => undefined,
-  "approval.resolved": () => undefined,
+  "approval.resolved": admitResolved,
   "isolation.reported": () => undefined,
   "egress.decided": () => undefined,
   "tools.listed": () => undefined,
-  "context.compacted": () => undefined,
-  "context.pruned": () => undefined,
+  "context.compacted": admitContext,
+  "context.pruned": admitContext,
   "guardrail.tripped": () => undefined,
-  "session.suspended": () => undefined,
-  "session.resumed": () => undefined,
+  "session.suspended": admitSuspended,
+  "session.resumed": admitResumed,
   "budget.exceeded": () => undefined,
   "sandbox.requested": admitSandboxRequested,
   "sandbox.bound": admitSandboxBound,
@@ -49,8 +51,21 @@ const RULES: { readonly [T in EventType]: Rule<T> } = {
   "run.finished": admitRunFinished,
 };
 
-/** Results of what was allowed, and the operator's facts: the log keeps room for them. */
-const HEADROOM: ReadonlySet<EventType> = new Set(["model.failed", "model.responded", "tool.finished", "sandbox.bound", "sandbox.lost"]);
+/** Results of what was allowed, decisions about it, and facts: the log keeps room for them. */
+const HEADROOM: ReadonlySet<EventType> = new Set([
+  "runner.started",
+  "model.failed",
+  "model.responded",
+  "tool.finished",
+  "approval.resolved",
+  "sandbox.bound",
+  "sandbox.lost",
+  "session.suspended",
+  "session.resumed",
+  "budget.exceeded",
+]);
+/** What people append has its own answer when the session has finished: what is a repetition is known, and anything new would be lost without a word. */
+const ANSWERED_LATE: ReadonlySet<EventType> = new Set(["input.received", "turn.interrupted", "tool.finished"]);
 /** What ends a session is stored however full the log is; there is one of each. */
 const UNLIMITED: ReadonlySet<EventType> = new Set(["session.cancelled", "run.finished"]);
 
@@ -85,27 +100,28 @@ export function refuseFenced(event: Pick<NewEvent, "type">, { state, who }: Pick
 }
 
 function refuseFinished(type: EventType, { state: { finished }, who }: Question): Admission | undefined {
-  // An input has its own answer: a repeated one is known, and a new one would be lost without a word.
-  if (finished === undefined || type === "input.received") return undefined;
+  if (finished === undefined || (ANSWERED_LATE.has(type) && who.role !== "runner" && who.role !== "gateway")) return undefined;
   if (who.role === "operator" || who.role === "gateway") return { kind: "known", seq: finished.seq };
   return refuse("finished", "final", `the session finished with ${finished.outcome} at event ${finished.seq}: stop, nothing more can be appended`);
 }
 
 function refuseSize(state: SessionState, event: NewEvent, blob: Blob | undefined): Refusal | undefined {
-  if (blob !== undefined && blob.ref.bytes > BLOB_LIMITS.blobBytes) {
-    return refuse("too-large", "final", `${event.type} has a payload of ${blob.ref.bytes} bytes and a payload has at most ${BLOB_LIMITS.blobBytes}: cut it and say so in it`);
+  const payload = blob?.ref.bytes ?? 0;
+  if (payload > BLOB_LIMITS.blobBytes) {
+    return refuse("too-large", "final", `${event.type} has a payload of ${payload} bytes and a payload has at most ${BLOB_LIMITS.blobBytes}: cut it and say so in it`);
   }
   const bytes = Buffer.byteLength(canonicalJson(event.data));
   if (bytes > LOG_LIMITS.eventBytes) {
     return refuse("too-large", "final", `${event.type} has ${bytes} bytes and an event at most ${LOG_LIMITS.eventBytes}: cut its content and say so in it`);
   }
-  if (UNLIMITED.has(event.type)) return undefined;
-  const isResult = HEADROOM.has(event.type);
+  return UNLIMITED.has(event.type) ? undefined : refuseFull(state, event.type, bytes + payload);
+}
+
+function refuseFull(state: SessionState, type: EventType, bytes: number): Refusal | undefined {
+  const isResult = HEADROOM.has(type);
   if (state.lastSeq + 1 > LOG_LIMITS.events + (isResult ? LOG_LIMITS.headroomEvents : 0)) {
     return refuse("limit", "final", `the log has ${state.lastSeq} events of at most ${LOG_LIMITS.events}: finish the run`);
   }
-  if (!isResult && state.bytes + bytes + (blob?.ref.bytes ?? 0) > LOG_LIMITS.logBytes) {
-    return refuse("limit", "final", `the log has ${state.bytes} bytes of at most ${LOG_LIMITS.logBytes}: finish the run`);
-  }
-  return undefined;
+  if (isResult || state.bytes + bytes <= LOG_LIMITS.logBytes) return undefined;
+  return refuse("limit", "final", `the log has ${state.bytes} bytes of at most ${LOG_LIMITS.logBytes}: finish the run`);
 }

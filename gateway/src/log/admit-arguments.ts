@@ -1,0 +1,74 @@
+import { Script, createContext } from "node:vm";
+import { Ajv2020 } from "ajv/dist/2020.js";
+import type { ValidateFunction } from "ajv/dist/2020.js";
+import { canonicalJson } from "@paddock/api/log/canonical";
+import { customToolOf } from "@paddock/api/policy/rules";
+import type { CustomTool, PolicyInput } from "@paddock/api/policy/rules";
+import { toolOf } from "@paddock/api/policy/tools";
+
+/** Schemas that stay compiled, and the largest that is compiled at all. */
+const KEPT_SCHEMAS = 256;
+const SCHEMA_BYTES = 65_536;
+const MOST_FAULTS = 8;
+const FAULT_CHARS = 300;
+/** A pattern in somebody's schema may take for ever on some text: everybody's gateway must not. */
+const PATIENCE_MS = 500;
+
+/** Whether arguments fit a schema; [] when they do. */
+type Check = (args: unknown) => readonly string[];
+
+const checks = new Map<string, Check>();
+
+/** What is wrong with a call's arguments, a sentence each; [] when they are the tool's. */
+export function argumentFaults(input: Pick<PolicyInput, "agent">, name: string, args: unknown): readonly string[] {
+  const custom = customToolOf(input, name);
+  return custom === undefined ? (toolOf(name)?.faultsOf(args) ?? ["no such tool"]) : customFaults(custom, args);
+}
+
+/** By the tool's inputSchema: JSON Schema, draft 2020-12. Nothing is fetched that it refers to; one that cannot be used is a fault of each call. */
+function customFaults({ name, inputSchema }: CustomTool, args: unknown): readonly string[] {
+  const key = canonicalJson(inputSchema);
+  const check = checks.get(key) ?? compile(name, inputSchema, key);
+  checks.delete(key);
+  checks.set(key, check);
+  for (const oldest of checks.keys()) {
+    if (checks.size <= KEPT_SCHEMAS) break;
+    checks.delete(oldest);
+  }
+  return check(args);
+}
+
+function compile(name: string, schema: CustomTool["inputSchema"], text: string): Check {
+  const cannot = (why: string): Check => () => [`agent.spec.customTools: the inputSchema of ${name} cannot be used: ${why}`];
+  if (Buffer.byteLength(text) > SCHEMA_BYTES) return cannot(`it has more than ${SCHEMA_BYTES} bytes`);
+  try {
+    // Not strict: a keyword or format of another dialect is ignored, as the drafts say. A validator of its own: `$id`s of schemas never meet.
+    const ajv = new Ajv2020({ strict: false, validateFormats: false, logger: false, inlineRefs: false });
+    const validate = withPatience(() => ajv.compile(schema));
+    return (args) => faultsOf(validate, args);
+  } catch (error) {
+    return cannot(messageOf(error));
+  }
+}
+
+function faultsOf(validate: ValidateFunction, args: unknown): readonly string[] {
+  try {
+    if (withPatience(() => validate(args))) return [];
+  } catch (error) {
+    return [`they cannot be checked: ${messageOf(error)}`];
+  }
+  return (validate.errors ?? []).slice(0, MOST_FAULTS).map(({ instancePath, message = "does not fit" }) => `${instancePath} ${message}`.trim().slice(0, FAULT_CHARS));
+}
+
+const script = new Script("work()");
+
+/** Runs `work` to its end or for half a second, whatever comes first: then it throws. */
+function withPatience<T>(work: () => T): T {
+  return script.runInContext(createContext({ work }), { timeout: PATIENCE_MS }) as T;
+}
+
+function messageOf(error: unknown): string {
+  // What a context of its own throws is no Error of ours.
+  const message = typeof error === "object" && error !== null && "message" in error ? String(error.message) : String(error);
+  return message.slice(0, FAULT_CHARS);
+}
