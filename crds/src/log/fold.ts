@@ -149,7 +149,7 @@ function foldResolution(state: SessionState, { data, seq, at }: LogEventOf<"appr
   const isForSession = resolution.decision === "Approved" && resolution.scope === "Session";
   const { approvedFingerprints = [] } = state;
   return {
-    approvals: keepNewest(state, approvals),
+    approvals: keepNewest(approvals, state.calls),
     ...(isForSession ? { approvedFingerprints: [...approvedFingerprints.filter((known) => known !== fingerprint), fingerprint].slice(-REMEMBERED_FINGERPRINTS) } : {}),
     lastNewsSeq: seq,
     ...wake(state, { at, from: ["approval"] }),
@@ -161,7 +161,6 @@ function forgetPending({ approvals = [] }: SessionState, call: string): readonly
   return approvals.filter((approval) => approval.call !== call || approval.resolution !== undefined);
 }
 
-/** Those of calls that have no result yet are needed, however many there are. */
 /** What was decided about a call without its result is never forgotten: nothing would ask again. */
 function keepNewest(approvals: readonly ApprovalState[], calls: readonly CallState[]): readonly ApprovalState[] {
   const isOpen = ({ call }: ApprovalState): boolean => calls.some((candidate) => candidate.call === call && candidate.finished === undefined);
