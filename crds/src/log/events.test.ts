@@ -47,7 +47,12 @@ describe("an event from outside", () => {
     { name: "a deadline in words", value: { type: "tool.started", data: { call, attempt: 1, idempotencyKey: "k", deadline: "soon" } }, says: /deadline/ },
     { name: "attempt 0", value: { type: "model.requested", data: { turn: 1, attempt: 0, model: "m", requestDigest: "d", through: 1 } }, says: /attempt/ },
     { name: "half a turn", value: { type: "model.requested", data: { turn: 1.5, attempt: 1, model: "m", requestDigest: "d", through: 1 } }, says: /turn/ },
-    { name: "a decision to ask", value: { type: "tool.decided", data: { call, tool: "bash", fingerprint: "f", arguments: {}, effect: "Once", decision: "Ask", rule: "r" } }, says: /decision/ },
+    { name: "a decision nobody knows", value: { type: "tool.decided", data: { call, tool: "bash", fingerprint: "f", arguments: {}, effect: "Once", decision: "Maybe", rule: "r" } }, says: /decision/ },
+    { name: "a summary without end", value: { type: "approval.requested", data: { call, tool: "bash", fingerprint: "f", summary: "x".repeat(2049), argumentsDigest: "d", expiresAt: "2026-11-21T12:00:00Z" } }, says: /summary/ },
+    { name: "a scope nobody knows", value: { type: "approval.resolved", data: { call, fingerprint: "f", decision: "Approved", by: "ann", scope: "Always" } }, says: /scope/ },
+    { name: "a wait for nothing that comes", value: { type: "run.waiting", data: { for: "luck", text: "", through: 1 } }, says: /for/ },
+    { name: "a limit nobody knows", value: { type: "budget.exceeded", data: { limit: "patience", used: "1", reserved: "0", allowed: "1" } }, says: /limit/ },
+    { name: "an interrupt without an id", value: { type: "turn.interrupted", data: { id: "" } }, says: /id/ },
     { name: "negative seconds", value: { type: "tool.finished", data: { call, status: "ok", content: "", bytes: 0, seconds: -1 } }, says: /seconds/ },
     { name: "a cost that is no integer", value: { type: "model.responded", data: { turn: 1, attempt: 1, message: { text: "", toolCalls: [] }, finishReason: "stop", seconds: 1, costNanoUSD: "1.5" } }, says: /costNanoUSD/ },
     { name: "tokens below zero", value: { type: "model.responded", data: { turn: 1, attempt: 1, message: { text: "", toolCalls: [] }, finishReason: "stop", seconds: 1, usage: { inputTokens: -1, cachedInputTokens: 0, outputTokens: 0 } } }, says: /inputTokens/ },
@@ -76,9 +81,10 @@ describe("the identity of a call", () => {
 });
 
 describe("appenders", () => {
-  it("are named for every type, and people append messages only", () => {
-    assert.deepEqual(Object.keys(APPENDERS), Object.keys(eventData));
+  it("are named for every type, and people and gateway append little", () => {
+    assert.deepEqual(Object.keys(APPENDERS).toSorted(), Object.keys(eventData).toSorted());
     assert.ok(Object.values(APPENDERS).every((roles) => roles.length > 0));
-    assert.deepEqual(Object.entries(APPENDERS).filter(([, roles]) => roles.includes("person")).map(([type]) => type), ["input.received"]);
+    assert.deepEqual(Object.entries(APPENDERS).filter(([, roles]) => roles.includes("person")).map(([type]) => type), ["input.received", "turn.interrupted", "tool.finished"]);
+    assert.deepEqual(Object.entries(APPENDERS).filter(([, roles]) => roles.includes("gateway") && roles.length === 1).map(([type]) => type), ["approval.requested", "budget.exceeded"]);
   });
 });

@@ -1,63 +1,18 @@
 import { describe, it } from "node:test";
 import assert from "node:assert/strict";
 import fc from "fast-check";
-import { eventData, parseNewEvent } from "./events.ts";
+import { MODEL_FAILURES, parseNewEvent } from "./events.ts";
 import type { EventDataOf, EventType, LogEvent, NewEvent } from "./events.ts";
 import { callOf, foldEvent, hashOf } from "./fold.ts";
-import { EMPTY_STATE, deadlineAt, turnsUsed, unseenInput } from "./state.ts";
+import { deadlineAt, turnsUsed, unseenInput } from "./state.ts";
 import type { SessionState } from "./state.ts";
-
-const AT = "2026-11-21T12:00:00.000Z";
-const limits = { maxTurns: 20, timeoutSeconds: 900 };
-const digest = `sha256:${"0".repeat(64)}`;
-
-/** One valid payload of every type. */
-const samples: { readonly [T in EventType]: EventDataOf<T> } = {
-  "session.bound": { bundleDigest: digest, agentDigest: digest, environmentDigest: digest, limits, startTime: AT, traceId: "0".repeat(32) },
-  "input.received": { id: "prompt", content: "go" },
-  "runner.started": { epoch: 1, podUid: "pod-1", podName: "s-r1", reason: "new", recovered: [] },
-  "runner.reported": { problem: "CredentialMissing", subject: "openai/api-key", message: "the Secret openai has no key api-key" },
-  "model.requested": { turn: 1, attempt: 1, model: "default", requestDigest: digest, through: 3 },
-  "model.failed": { turn: 1, attempt: 1, class: "overloaded", status: 503, message: "busy", delaySeconds: 2 },
-  "model.responded": {
-    turn: 1,
-    attempt: 1,
-    message: { text: "", toolCalls: [{ id: "x", name: "bash", arguments: "{}" }, { id: "x", name: "read", arguments: "{}" }] },
-    finishReason: "tool_calls",
-    usage: { inputTokens: 100, cachedInputTokens: 40, outputTokens: 10 },
-    seconds: 1.9,
-    costNanoUSD: "250",
-  },
-  "tool.decided": { call: "root/1/0", tool: "bash", fingerprint: digest, arguments: {}, effect: "Once", decision: "Allow", rule: "agent.spec.tools allows bash" },
-  "tool.started": { call: "root/1/0", attempt: 1, idempotencyKey: "k", deadline: AT },
-  "tool.finished": { call: "root/1/0", status: "ok", content: "done", bytes: 4, seconds: 1.5 },
-  "sandbox.requested": { reason: "bash needs one" },
-  "sandbox.bound": { podUid: "box-1", podName: "s-s1", address: "10.0.0.1" },
-  "sandbox.lost": { podUid: "box-1", reason: "the pod is gone" },
-  "session.cancelled": { reason: "spec.cancel" },
-  "run.waiting": { for: "input", text: "done", through: 5 },
-  "run.finished": { outcome: "Completed", text: "done", reason: "", through: 5 },
-};
-
-function sample<T extends EventType>(type: T, change: Partial<EventDataOf<T>> = {}): NewEvent {
-  return { type, data: { ...samples[type], ...change } } as NewEvent;
-}
-
-function append(state: SessionState, event: NewEvent): SessionState {
-  const bare = { v: 1, seq: state.lastSeq + 1, at: AT, role: "runner", ...event } as unknown as Omit<LogEvent, "hash">;
-  return foldEvent(state, { ...bare, hash: hashOf(state.lastHash, bare) } as LogEvent);
-}
-
-function fold(events: readonly NewEvent[], state: SessionState = EMPTY_STATE): SessionState {
-  return events.reduce(append, state);
-}
+import { ALL_TYPES, AT, answered, append, digest, fold, limits, sample, samples } from "./testdata/samples.ts";
 
 const asJson = (state: SessionState): unknown => JSON.parse(JSON.stringify(state));
-const answered = [sample("session.bound"), sample("input.received"), sample("runner.started"), sample("model.requested"), sample("model.responded")];
 
 describe("the fold, event by event", () => {
   it("knows every type that the contract has", () => {
-    for (const type of Object.keys(eventData) as EventType[]) assert.equal(fold([sample(type)]).lastSeq, 1, type);
+    for (const type of ALL_TYPES) assert.equal(fold([sample(type)]).lastSeq, 1, type);
   });
 
   it("session.bound sets limits and deadline", () => {
@@ -67,7 +22,7 @@ describe("the fold, event by event", () => {
 
   it("input.received is remembered by id and is news", () => {
     const state = fold([sample("session.bound"), sample("input.received")]);
-    assert.deepEqual([state.inputs, state.lastNewsSeq], [[{ id: "prompt", seq: 2 }], 2]);
+    assert.deepEqual([state.inputs, state.lastNewsSeq], [[{ id: "prompt", seq: 2, tokens: 18 }], 2]);
   });
 
   it("runner.started takes the epoch and voids the request its predecessor left open", () => {
@@ -197,7 +152,7 @@ describe("the fold, event by event", () => {
 
   it("inputs are told apart by their authors", () => {
     const bare = { v: 1, seq: 2, at: AT, role: "person", by: "ann", ...sample("input.received", { id: "x" }), hash: "h" } as unknown as LogEvent;
-    assert.deepEqual(foldEvent(fold([sample("input.received", { id: "x" })]), bare).inputs, [{ id: "x", seq: 1 }, { id: "x", seq: 2, by: "ann" }]);
+    assert.deepEqual(foldEvent(fold([sample("input.received", { id: "x" })]), bare).inputs, [{ id: "x", seq: 1, tokens: 18 }, { id: "x", seq: 2, tokens: 18, by: "ann" }]);
   });
 
   it("goes on from a state that was stored before Conversations were there", () => {
@@ -220,15 +175,21 @@ const turn = fc.integer({ min: 1, max: 4 });
 const call = fc.tuple(turn, fc.integer({ min: 0, max: 3 })).map(([t, index]) => `root/${t}/${index}`);
 const podUid = fc.constantFrom("pod-1", "pod-2", "pod-3");
 const toolCalls = fc.array(fc.record({ id: fc.string({ maxLength: 8 }), name: fc.constantFrom("bash", "read", "nothing"), arguments: fc.json({ maxDepth: 1 }) }), { maxLength: 4 });
+const grant = fc.record({ day: fc.constant("2026-11-21"), inputTokens: fc.nat(1e6), outputTokens: fc.nat(1e6), reservedNanoUSD: fc.bigInt({ min: 0n, max: 10n ** 25n }).map(String) });
 const usage = fc.record({ inputTokens: fc.nat(1e6), cachedInputTokens: fc.nat(1e6), outputTokens: fc.nat(1e6) });
 const change = <T extends EventType>(type: T, fields: fc.Arbitrary<Partial<EventDataOf<T>>>) => fields.map((data) => sample(type, data));
+const fingerprintOf = fc.constantFrom(digest, `sha256:${"1".repeat(64)}`);
 const anyEvent: fc.Arbitrary<NewEvent> = fc.oneof(
-  fc.constantFrom(...(Object.keys(eventData) as EventType[]).map((type) => sample(type))),
+  fc.constantFrom(...ALL_TYPES.map((type) => sample(type))),
   change("input.received", fc.record({ id: fc.string({ minLength: 1, maxLength: 5 }), content: fc.string() })),
   change("runner.started", fc.record({ epoch: fc.integer({ min: 1, max: 9 }), podUid })),
-  change("model.requested", fc.record({ turn, attempt: fc.integer({ min: 1, max: 5 }) })),
+  change("model.requested", fc.record({ turn, attempt: fc.integer({ min: 1, max: 5 }), grant: fc.option(grant, { nil: undefined }) })),
+  change("model.failed", fc.record({ turn, class: fc.constantFrom(...MODEL_FAILURES) })),
   change("model.responded", fc.record({ turn, message: fc.record({ text: fc.string(), toolCalls }), usage: fc.option(usage, { nil: undefined }), costNanoUSD: fc.option(fc.bigInt({ min: 0n, max: 10n ** 15n }).map(String), { nil: undefined }) })),
-  change("tool.decided", fc.record({ call, decision: fc.constantFrom("Allow" as const, "Deny" as const) })),
+  change("tool.decided", fc.record({ call, decision: fc.constantFrom("Allow" as const, "Ask" as const, "Deny" as const) })),
+  change("approval.requested", fc.record({ call, fingerprint: fingerprintOf })),
+  change("approval.resolved", fc.record({ call, fingerprint: fingerprintOf, decision: fc.constantFrom("Approved" as const, "Denied" as const, "Expired" as const), scope: fc.constantFrom("Once" as const, "Session" as const) })),
+  change("run.waiting", fc.record({ for: fc.constantFrom("input" as const, "approval" as const, "tool" as const, "resume" as const) })),
   change("tool.started", fc.record({ call, attempt: fc.integer({ min: 1, max: 5 }) })),
   change("tool.finished", fc.record({ call, content: fc.string(), seconds: fc.nat(1000) })),
   change("sandbox.bound", fc.record({ podUid })),
