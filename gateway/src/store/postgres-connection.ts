@@ -10,13 +10,21 @@ export interface Queryable {
   query(sql: string, values?: readonly unknown[]): Promise<readonly Row[]>;
 }
 
+export interface Transaction extends Queryable {
+  /**
+   * Waits until no other transaction of this process is in its last statement or commit, so that this process learns of its commits in their order. What
+   * follows must not wait for another lock than the counter's.
+   */
+  last(): Promise<void>;
+}
+
 export interface Database extends Queryable {
   /**
    * Runs `work` in one transaction (READ COMMITTED), which is committed when it resolves and rolled back when it rejects. `work` is called again after a
    * deadlock, a lost connection, and a RestartError; also when the connection was lost while the commit was under way: then nobody knows whether
    * it was made, and `work` has to look. Rejects with a PostgresError when it does not help.
    */
-  transact<T>(work: (transaction: Queryable) => Promise<T>): Promise<T>;
+  transact<T>(work: (transaction: Transaction) => Promise<T>): Promise<T>;
   /** A connection of its own, for notifications; its owner ends it. */
   connect(): Promise<Client>;
   close(): Promise<void>;
@@ -68,9 +76,10 @@ export function openDatabase(connectionString: string): Database {
   const pool = new Pool({ ...config, max: MAX_CONNECTIONS });
   // A connection that breaks while nobody uses it is replaced when it is needed.
   pool.on("error", () => undefined);
+  const turns = createTurns();
   return {
     query: (sql, values) => retrying(() => withClient(pool, (client) => client.query(sql, values))),
-    transact: (work) => retrying(() => withClient(pool, (client) => transactOnce(client, work))),
+    transact: (work) => retrying(() => withClient(pool, (client) => transactOnce(client, turns, work))),
     connect: async () => {
       const client = new Client(config);
       client.on("error", () => undefined);
@@ -137,18 +146,41 @@ function nameOf(sql: string): string {
   return name;
 }
 
-async function transactOnce<T>(client: Queryable, work: (transaction: Queryable) => Promise<T>): Promise<T> {
-  await client.query("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE");
-  let result: T;
+interface Turns {
+  /** Resolves when all before have ended their turn; what it resolves with ends this one. */
+  take(): Promise<() => void>;
+}
+
+function createTurns(): Turns {
+  let newest = Promise.resolve();
+  return {
+    take: async () => {
+      const before = newest;
+      const { promise, resolve } = Promise.withResolvers<void>();
+      newest = promise;
+      await before;
+      return resolve;
+    },
+  };
+}
+
+async function transactOnce<T>(client: Queryable, turns: Turns, work: (transaction: Transaction) => Promise<T>): Promise<T> {
+  let endTurn: (() => void) | undefined;
+  const last = async (): Promise<void> => {
+    endTurn ??= await turns.take();
+  };
   try {
-    result = await work(client);
+    await client.query("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE");
+    const result = await work({ query: client.query, last });
+    await client.query("COMMIT");
+    return result;
   } catch (error) {
-    // A connection that is gone has rolled back by itself.
-    if (!isAway(error)) await client.query("ROLLBACK");
+    // What cannot be rolled back is rolled back with its connection.
+    await client.query("ROLLBACK").catch(() => undefined);
     throw error;
+  } finally {
+    endTurn?.();
   }
-  await client.query("COMMIT");
-  return result;
 }
 
 async function retrying<T>(attempt: () => Promise<T>): Promise<T> {

@@ -78,6 +78,9 @@ CREATE TABLE replicas (id text PRIMARY KEY, seen timestamptz NOT NULL);
 `,
 ];
 
+/** The channel on which replicas hear of a commit: they ask for what comes after the position that they know. */
+export const CHANGES = "paddock_changes";
+
 /** Replicas that start at once prepare one after the other. Any constant will do. */
 const SCHEMA_LOCK = "7226127402";
 

@@ -1,0 +1,117 @@
+import { optionalText, text } from "./postgres-connection.ts";
+import type { Database, Queryable, Transaction } from "./postgres-connection.ts";
+import type { Publisher } from "./postgres-publish.ts";
+import { isReadable, updateRecords } from "./postgres-rows.ts";
+import type { HeldRecord, PlacedChange, Records } from "./postgres-rows.ts";
+import type { StoredRecord } from "./store.ts";
+
+/** Which replica each runner is connected to, and what becomes of that when a replica dies. */
+export interface Replicas {
+  connected(uid: string, podUid: string, connected: boolean, at: string): Promise<void>;
+  /** Says that this replica lives, and marks as disconnected the runners of those that do not. Rejects when the server is away. */
+  beat(): Promise<void>;
+  /** Forgets this replica: its runners are disconnected. */
+  leave(): Promise<void>;
+}
+
+export interface ReplicasOptions {
+  readonly database: Database;
+  readonly records: Records;
+  readonly publisher: Publisher;
+  /** Identity of this process's store. */
+  readonly replica: string;
+  /** Without a beat for so long a replica is dead. */
+  readonly deadAfterMs: number;
+  now(): Date;
+}
+
+/** Records of a replica that stay are asked for again so often. */
+const FORGOTTEN_AFTER = "1 hour";
+
+export function openReplicas(options: ReplicasOptions): Replicas {
+  const { database, records, publisher, replica, deadAfterMs, now } = options;
+  /** Runner pods by record that follow their streams at this replica. */
+  const followed = new Map<string, string>();
+
+  const change = async (uid: string, next: (held: HeldRecord) => Next): Promise<void> => {
+    const changes = await database.transact(async (transaction) => {
+      const held = await records.one(transaction, "FROM records WHERE uid = $1 FOR UPDATE", [uid]);
+      return held === undefined ? [] : applyNext(transaction, held, next(held));
+    });
+    await publisher.committed(changes);
+  };
+  const connect = (uid: string, podUid: string, at: string): Promise<void> => change(uid, (held) => decideConnected(held, { podUid, replica, at }));
+  const disconnect = (uid: string, podUid: string, at: string): Promise<void> => change(uid, (held) => decideDisconnected(held, { podUid, replica, at }));
+  const disconnectAll = async (rest: string, values: readonly unknown[]): Promise<void> => {
+    const changes = await database.transact(async (transaction) => {
+      const found = await records.select(transaction, `${rest} ORDER BY uid FOR UPDATE OF records`, values);
+      const at = now().toISOString();
+      const gone = found.filter(isReadable).map(({ record }) => ({ record: withRunner(record, false, at), replica: undefined }));
+      return updateRecords(transaction, gone);
+    });
+    await publisher.committed(changes);
+  };
+
+  return {
+    connected: async (uid, podUid, connected, at) => {
+      if (connected) followed.set(uid, podUid);
+      else if (followed.get(uid) === podUid) followed.delete(uid);
+      await (connected ? connect(uid, podUid, at) : disconnect(uid, podUid, at));
+    },
+    beat: async () => {
+      await database.query("INSERT INTO replicas (id, seen) VALUES ($1, clock_timestamp()) ON CONFLICT (id) DO UPDATE SET seen = excluded.seen", [replica]);
+      for (const [uid, podUid] of await takenFrom(database, replica, followed)) await connect(uid, podUid, now().toISOString());
+      const orphans = `FROM records WHERE runner_connected AND NOT EXISTS (SELECT 1 FROM replicas WHERE id = runner_replica AND seen > clock_timestamp() - $1::double precision * interval '1 millisecond')`;
+      const [orphan] = await database.query(`SELECT uid ${orphans} LIMIT 1`, [deadAfterMs]);
+      if (orphan !== undefined) await disconnectAll(orphans, [deadAfterMs]);
+      await database.query("DELETE FROM replicas WHERE seen < clock_timestamp() - $1::interval", [FORGOTTEN_AFTER]);
+    },
+    leave: async () => {
+      followed.clear();
+      await disconnectAll("FROM records WHERE runner_connected AND runner_replica = $1", [replica]);
+      await database.query("DELETE FROM replicas WHERE id = $1", [replica]);
+    },
+  };
+}
+
+/** What becomes of a row: written with a new version, told nobody of, or nothing. */
+type Next = { readonly kind: "change"; readonly record: StoredRecord; readonly replica: string | undefined } | { readonly kind: "move"; readonly replica: string } | { readonly kind: "keep" };
+
+interface Follower {
+  readonly podUid: string;
+  readonly replica: string;
+  readonly at: string;
+}
+
+function decideConnected({ record, replica }: HeldRecord, follower: Follower): Next {
+  if (record.runner.podUid !== follower.podUid) return { kind: "keep" };
+  if (!record.runner.connected) return { kind: "change", record: withRunner(record, true, follower.at), replica: follower.replica };
+  return replica === follower.replica ? { kind: "keep" } : { kind: "move", replica: follower.replica };
+}
+
+/** A runner that follows another replica by now stays connected. */
+function decideDisconnected({ record, replica }: HeldRecord, follower: Follower): Next {
+  if (record.runner.podUid !== follower.podUid || !record.runner.connected || replica !== follower.replica) return { kind: "keep" };
+  return { kind: "change", record: withRunner(record, false, follower.at), replica: undefined };
+}
+
+function withRunner(record: StoredRecord, connected: boolean, since: string): StoredRecord {
+  return { ...record, runner: { podUid: record.runner.podUid, connected, since } };
+}
+
+async function applyNext(transaction: Transaction, { record }: HeldRecord, next: Next): Promise<readonly PlacedChange[]> {
+  if (next.kind === "change") return updateRecords(transaction, [next]);
+  if (next.kind === "move") await transaction.query("UPDATE records SET runner_replica = $2 WHERE uid = $1", [record.uid, next.replica]);
+  return [];
+}
+
+/** Runners that follow this replica and that another one took for disconnected, because it did not hear of this one for a while. */
+async function takenFrom(on: Queryable, replica: string, followed: ReadonlyMap<string, string>): Promise<readonly (readonly [string, string])[]> {
+  if (followed.size === 0) return [];
+  const rows = await on.query("SELECT uid, runner_pod, runner_replica FROM records WHERE uid = ANY($1::text[]) AND NOT (runner_connected AND runner_replica = $2)", [[...followed.keys()], replica]);
+  return rows.flatMap((row) => {
+    const [uid, podUid] = [text(row, "uid"), optionalText(row, "runner_pod")];
+    // Another replica that the runner went to has it by right.
+    return podUid !== undefined && followed.get(uid) === podUid && optionalText(row, "runner_replica") === undefined ? [[uid, podUid] as const] : [];
+  });
+}
