@@ -2,7 +2,7 @@ import { cp, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { TIMES, startGateway } from "../../gateway/src/server.ts";
-import type { Gateway } from "../../gateway/src/server.ts";
+import type { Gateway, GatewayOptions } from "../../gateway/src/server.ts";
 import type { Times } from "../../gateway/src/api/ports.ts";
 import { createLogger } from "../../gateway/src/telemetry/logger.ts";
 import { createMetrics } from "../../gateway/src/telemetry/metrics.ts";
@@ -30,7 +30,7 @@ export interface LocalGateway {
 }
 
 /** Starts both on free ports of loopback, with an empty store in a folder that `close` removes. `times` are milliseconds. */
-export async function startLocalGateway(times: Partial<Times> = {}): Promise<LocalGateway> {
+export async function startLocalGateway(times: Partial<Times> = {}, more: Pick<GatewayOptions, "rates" | "retentionSeconds" | "otlpEndpoint"> = {}): Promise<LocalGateway> {
   const reviews = await startReviews();
   const dataDir = await mkdtemp(join(tmpdir(), "paddock-gateway-"));
   const metrics = createMetrics();
@@ -47,6 +47,7 @@ export async function startLocalGateway(times: Partial<Times> = {}): Promise<Loc
       logger: createLogger("silent"),
       metrics,
       times: { ...TIMES, ...times },
+      ...more,
     });
   let gateway = await listen(0);
   const { port, ca } = gateway;

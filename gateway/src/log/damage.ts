@@ -9,24 +9,28 @@ export interface Damage {
 }
 
 export interface DamagePorts {
-  readonly store: Pick<Store, "markCorrupt">;
+  readonly store: Pick<Store, "record">;
   readonly writer: Pick<LogWriter, "finishCorrupt">;
   readonly logger: Pick<Logger, "error">;
-  /** Told of each report. */
+  /** Told of each damaged log once. */
   count(): void;
 }
 
 export function createDamage({ store, writer, logger, count }: DamagePorts): Damage {
   const reporting = new Map<string, Promise<void>>();
-  const end = async ({ uid, message }: LogCorruptError): Promise<void> => {
-    count();
+  const end = async ({ uid, message: reason }: LogCorruptError): Promise<void> => {
     try {
-      await store.markCorrupt(uid, message);
-      const ended = await writer.finishCorrupt(uid, message);
-      const outcome = ended?.kind === "refuse" ? ended.detail : "the session has ended with LogCorrupt";
-      logger.error({ uid, reason: message, outcome }, "a stored log is damaged: compare with `paddock-gateway verify`, and restore a backup if it is of worth");
+      const before = await store.record(uid);
+      if (before?.corrupt !== undefined && before.state.finished !== undefined) return;
+      count();
+      // What is stored after the damage may not be readable either: the record tells.
+      const fault = await writer.finishCorrupt(uid, reason).then(() => undefined, (error: unknown) => error);
+      const hasEnded = (await store.record(uid))?.state.finished !== undefined;
+      const sentence = "a stored log is damaged: `paddock-gateway verify` says where, and a backup may have it whole";
+      if (hasEnded) logger.error({ uid, reason }, `${sentence}; its session has ended with LogCorrupt`);
+      else logger.error({ uid, reason, err: fault }, `${sentence}; its session could not be ended, which is tried again when the log is read again`);
     } catch (error) {
-      logger.error({ err: error, uid, reason: message }, "a stored log is damaged, and its session could not be ended");
+      logger.error({ err: error, uid, reason }, "a stored log is damaged, and its record cannot be read");
     }
   };
   return {
