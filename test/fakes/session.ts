@@ -33,10 +33,13 @@ export function buildTestBundle(uid: string, change: Partial<Bundle> = {}): Bund
   };
 }
 
-/** The state after these events, folded without asking anybody. */
-export function foldAll(events: readonly NewEvent[], from: SessionState = EMPTY_STATE): SessionState {
+/** When, by which role and by whom events came. */
+export type Came = Partial<Pick<LogEvent, "at" | "role" | "by">>;
+
+/** The state after these events, folded without asking anybody; all came from the runner as 2026 began, unless said otherwise. */
+export function foldAll(events: readonly NewEvent[], from: SessionState = EMPTY_STATE, came: Came = {}): SessionState {
   return events.reduce((state, event) => {
-    const unsealed = { v: LOG_VERSION, seq: state.lastSeq + 1, at: "2026-01-01T00:00:00.000Z", role: "runner", run: ROOT_RUN, ...event } as Omit<LogEvent, "hash">;
+    const unsealed = { v: LOG_VERSION, seq: state.lastSeq + 1, at: "2026-01-01T00:00:00.000Z", role: "runner", run: ROOT_RUN, ...came, ...event } as Omit<LogEvent, "hash">;
     return foldEvent(state, { ...unsealed, hash: hashOf(state.lastHash, unsealed) } as LogEvent);
   }, from);
 }
