@@ -14,7 +14,7 @@ export type Audience = "operator" | "runner" | "person";
 /** What the gateway counts. Labels come from closed unions only, and tell nothing about who ran what. */
 export interface Metrics {
   appended(type: EventType, result: "stored" | "refused"): void;
-  /** From the request's first byte read to its answer decided: admission and commit. */
+  /** How long one append took from being asked for to being committed or refused. */
   appendTook(role: Audience, seconds: number): void;
   /** Counts what a commit brought to its end. Never throws. */
   stored(commit: Commit): void;

@@ -88,16 +88,18 @@ function countExports(inner: SpanExporter, { metrics, logger, endpoint }: Tracin
     if (isDown) logger.warn({ endpoint, reason: error?.message }, "spans cannot be sent: sessions go on without them");
     else logger.info({ endpoint }, "spans are sent again");
   };
+  const settle = (spans: number, error: Error | undefined): void => {
+    queued -= spans;
+    metrics.spans(error === undefined ? "exported" : "failed", spans);
+    report(error);
+  };
   return {
     take: (limit) => queued < limit && (queued += 1) > 0,
     exporter: {
       export: (spans, done) => {
         inner.export(spans, (result) => {
-          queued -= spans.length;
           const code: number = result.code;
-          const isSent = code === SUCCESS;
-          metrics.spans(isSent ? "exported" : "failed", spans.length);
-          report(isSent ? undefined : (result.error ?? new Error("the receiver refused them")));
+          settle(spans.length, code === SUCCESS ? undefined : (result.error ?? new Error("the receiver refused them")));
           done(result);
         });
       },
