@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { parseConfig } from "./config.ts";
+import { parseConfig, parseStoreConfig } from "./config.ts";
 
 const ENVIRONMENT = {
   PADDOCK_NAMESPACE: "paddock-system",
@@ -44,6 +44,13 @@ test("Postgres is named by the file of its connection string, and never by the s
   assert.throws(() => parseConfig({ ...ENVIRONMENT, PADDOCK_STORE: "mysql" }), /PADDOCK_STORE is "mysql"/);
   const secret = { ...chosen, PADDOCK_POSTGRES_URL_FILE: "postgres://user:hunter2@db/paddock" };
   assert.throws(() => parseConfig(secret), (error: Error) => /PADDOCK_POSTGRES_URL_FILE is not a path: give the absolute path of a file that holds/.test(error.message) && !error.message.includes("hunter2"));
+});
+
+test("commands about the store need its variables only", () => {
+  assert.deepEqual(parseStoreConfig({}), { kind: "sqlite", dataDir: "/var/lib/paddock" });
+  assert.deepEqual(parseStoreConfig({ PADDOCK_DATA_DIR: "/data", PADDOCK_OPERATOR_USER: "nonsense" }), { kind: "sqlite", dataDir: "/data" });
+  assert.throws(() => parseStoreConfig({ PADDOCK_DATA_DIR: "data" }), /PADDOCK_DATA_DIR is "data": give an absolute path/);
+  assert.throws(() => parseStoreConfig({ PADDOCK_STORE: "postgres" }), /PADDOCK_POSTGRES_URL_FILE is not set/);
 });
 
 test("retention and traces", () => {

@@ -43,17 +43,28 @@ const variables = z.object({
   PADDOCK_API_CA_FILE: z.string().default(`${ACCOUNT}/ca.crt`),
 });
 
+const storeVariables = variables.pick({ PADDOCK_DATA_DIR: true, PADDOCK_STORE: true, PADDOCK_POSTGRES_URL_FILE: true });
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+function parseVariables<T>(schema: z.ZodType<T>, environment: Environment): T {
+  const parsed = schema.safeParse(environment);
+  if (parsed.success) return parsed.data;
+  const faults = parsed.error.issues.map(({ path, message }) => {
+    const name = String(path[0]);
+    return `${name} is ${shown(name, environment[name])}: ${message}`;
+  });
+  throw new Error(`the gateway's environment is not valid: ${faults.join("; ")}`);
+}
+
+/** Where logs are kept, for commands that need nothing else. Throws as parseConfig. */
+export function parseStoreConfig(environment: Environment): StoreConfig {
+  return storeOf(parseVariables(storeVariables, environment));
+}
+
 /** The configuration in these environment variables. Throws an Error that names each faulty variable, its value and what is wanted. */
-export function parseConfig(environment: Readonly<Record<string, string | undefined>>): Config {
-  const parsed = variables.safeParse(environment);
-  if (!parsed.success) {
-    const faults = parsed.error.issues.map(({ path, message }) => {
-      const name = String(path[0]);
-      return `${name} is ${shown(name, environment[name])}: ${message}`;
-    });
-    throw new Error(`the gateway's environment is not valid: ${faults.join("; ")}`);
-  }
-  const { data } = parsed;
+export function parseConfig(environment: Environment): Config {
+  const data = parseVariables(variables, environment);
   const store = storeOf(data);
   const { PADDOCK_SERVICE: service, PADDOCK_NAMESPACE: namespace, KUBERNETES_SERVICE_HOST: host } = data;
   const authority = `${host.includes(":") ? `[${host}]` : host}:${data.KUBERNETES_SERVICE_PORT}`;
@@ -77,7 +88,7 @@ function shown(name: string, value: string | undefined): string {
   return name === "PADDOCK_POSTGRES_URL_FILE" ? "not a path" : JSON.stringify(value);
 }
 
-function storeOf({ PADDOCK_STORE: kind, PADDOCK_DATA_DIR: dataDir, PADDOCK_POSTGRES_URL_FILE: urlFile }: z.infer<typeof variables>): StoreConfig {
+function storeOf({ PADDOCK_STORE: kind, PADDOCK_DATA_DIR: dataDir, PADDOCK_POSTGRES_URL_FILE: urlFile }: z.infer<typeof storeVariables>): StoreConfig {
   if (kind === "sqlite") return { kind, dataDir };
   if (urlFile !== undefined) return { kind, urlFile };
   throw new Error("the gateway's environment is not valid: PADDOCK_POSTGRES_URL_FILE is not set: with PADDOCK_STORE postgres give the absolute path of a file that holds the connection string");
@@ -86,4 +97,8 @@ function storeOf({ PADDOCK_STORE: kind, PADDOCK_DATA_DIR: dataDir, PADDOCK_POSTG
 /** The configuration of this process. */
 export function readConfig(): Config {
   return parseConfig(process.env);
+}
+
+export function readStoreConfig(): StoreConfig {
+  return parseStoreConfig(process.env);
 }

@@ -28,6 +28,7 @@ interface Process extends Target {
 
 interface Scene {
   readonly reviews: Reviews;
+  readonly dataDir: string;
   start(): Promise<Process>;
 }
 
@@ -54,6 +55,7 @@ async function setScene(context: TestContext): Promise<Scene> {
   };
   return {
     reviews,
+    dataDir,
     start: async () => {
       const child = spawn(process.execPath, [MAIN], { env, stdio: ["ignore", "pipe", "inherit"] });
       children.add(child);
@@ -149,6 +151,44 @@ test("SIGTERM ends open streams and the process, and its log holds no token", as
   assert.equal((await records.next()).done, true);
   assert.equal((await held.next()).done, true);
   for (const token of [operator, runner]) assert.ok(!gateway.lines.join("\n").includes(token));
+});
+
+async function runCommand(args: readonly string[], env: Readonly<Record<string, string>>): Promise<{ readonly code: number; readonly out: string; readonly err: string }> {
+  const child = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", MAIN, ...args], { env, stdio: ["ignore", "pipe", "pipe"] });
+  const texts = { out: "", err: "" };
+  child.stdout.on("data", (chunk: Buffer) => (texts.out += chunk.toString("utf8")));
+  child.stderr.on("data", (chunk: Buffer) => (texts.err += chunk.toString("utf8")));
+  const [code] = (await once(child, "close")) as [number];
+  return { code, ...texts };
+}
+
+test("its commands verify, back up and restore the store that the gateway serves", async (context) => {
+  const { reviews, start, dataDir } = await setScene(context);
+  const env = { PADDOCK_DATA_DIR: dataDir };
+  const gateway = await start();
+  const body = { bundle: buildTestBundle("u"), namespaceUid: "n1", prompt: "Hello" };
+  await send(gateway, { method: "PUT", path: "/v1/records/u", token: reviews.operatorToken(), body });
+  assert.deepEqual(await runCommand(["verify"], env), { code: 0, out: "logs 1 · events 2 · payloads 0 · broken 0\n", err: "" });
+  const file = join(dataDir, "backup");
+  assert.equal((await runCommand(["backup", "--to", file], env)).code, 0);
+  const refused = await runCommand(["restore", "--from", file, "--force"], env);
+  assert.equal(refused.code, 1);
+  assert.match(refused.err, /^paddock-gateway: a process has .* open: stop the gateway first/);
+  assert.equal(await kill(gateway.child, "SIGTERM"), 0);
+  assert.equal((await runCommand(["restore", "--from", file, "--force"], env)).code, 0);
+  const again = await start();
+  assert.equal(again.ca, gateway.ca);
+  assert.equal((await runCommand(["verify", "--session", "u"], env)).code, 0);
+  assert.equal((await runCommand(["verify", "--session", "v"], env)).code, 1);
+});
+
+test("asked for help or for what there is not, it says what there is", async () => {
+  const help = await runCommand(["--help"], {});
+  assert.equal(help.code, 0);
+  assert.match(help.out, /^Usage: paddock-gateway/);
+  const foreign = await runCommand(["dump"], {});
+  assert.equal(foreign.code, 1);
+  assert.match(foreign.err, /^paddock-gateway: there is no command "dump"/);
 });
 
 test("a faulty environment ends the process with a sentence that names the variable", async () => {

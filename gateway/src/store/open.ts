@@ -1,4 +1,5 @@
-import { openSqliteStore } from "./sqlite.ts";
+import { readFileSync } from "node:fs";
+import { fileIn, openSqliteReader, openSqliteStore } from "./sqlite.ts";
 import type { Store } from "./store.ts";
 
 /** Which store, and where. */
@@ -12,8 +13,24 @@ export interface StorePorts {
   report(error: unknown): void;
 }
 
-/** Rejects when the store cannot be opened. */
-export async function openStore(config: StoreConfig, { now, report }: StorePorts): Promise<Store> {
-  if (config.kind === "sqlite") return openSqliteStore(config.dataDir, now, { report });
-  throw new Error(`this release keeps no log in Postgres yet (${config.urlFile})`);
+/** Rejects when the store cannot be opened. Postgres' client is loaded only for a Postgres. */
+export async function openStore(config: StoreConfig, ports: StorePorts): Promise<Store> {
+  if (config.kind === "sqlite") return openSqliteStore(config.dataDir, () => ports.now(), ports);
+  const connectionString = readConnectionString(config.urlFile);
+  return (await import("./postgres.ts")).openPostgresStore(connectionString, ports);
+}
+
+function readConnectionString(file: string): string {
+  try {
+    const url = readFileSync(file, "utf8").trim();
+    if (url !== "") return url;
+  } catch (error) {
+    throw new Error(`the file of Postgres' connection string cannot be read: ${(error as Error).message}`, { cause: error });
+  }
+  throw new Error(`${file} is empty: put the connection string in it, e.g. postgres://USER:PASSWORD@HOST:5432/DATABASE`);
+}
+
+/** The store beside the gateways that use it, to be read only. Rejects when it cannot be opened. */
+export async function openStoreToRead(config: StoreConfig, ports: StorePorts): Promise<Store> {
+  return config.kind === "sqlite" ? openSqliteReader(fileIn(config.dataDir), ports) : openStore(config, ports);
 }

@@ -48,7 +48,7 @@ function makeVersion1(folder: string): void {
 test("a store of the release before is opened with all that it holds, and goes on", async (context) => {
   const folder = makeFolder(context);
   makeVersion1(folder);
-  assert.throws(() => openSqliteReader(folder), /schema version 1 and this release reads 2/);
+  assert.throws(() => openSqliteReader(join(folder, "paddock.db")), /schema version 1 and this release reads 2/);
   for (const time of ["first", "second"]) {
     const store = openSqliteStore(folder, now);
     assert.equal(store.incarnation, "the-old-one");
@@ -92,5 +92,5 @@ test("a file of a newer release is not opened", (context) => {
   db.exec("PRAGMA user_version = 99");
   db.close();
   assert.throws(() => openSqliteStore(folder, now), /schema version 99 and this release knows 2/);
-  assert.throws(() => openSqliteReader(folder), /schema version 99/);
+  assert.throws(() => openSqliteReader(join(folder, "paddock.db")), /schema version 99/);
 });

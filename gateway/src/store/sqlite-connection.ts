@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { DatabaseSync } from "node:sqlite";
 import type { SQLInputValue, SQLOutputValue, StatementSync } from "node:sqlite";
 
@@ -12,6 +13,12 @@ export interface Connection {
   each(sql: string, ...values: SQLInputValue[]): Iterable<Row>;
   /** How many rows changed. */
   run(sql: string, ...values: SQLInputValue[]): number;
+}
+
+/** A connection that only reads. Throws when there is no such file, or no SQLite file. */
+export function connectToRead(file: string): Connection {
+  if (!existsSync(file)) throw new Error(`there is no ${file}`);
+  return connect(file, { readOnly: true });
 }
 
 /** Opens a file, which is made when absent unless `readOnly`. Throws when it cannot be. */
@@ -32,6 +39,10 @@ export function connect(file: string, { readOnly = false } = {}): Connection {
     each: (sql, ...values) => statement(sql).iterate(...values),
     run: (sql, ...values) => Number(statement(sql).run(...values).changes),
   };
+}
+
+export function schemaVersion(connection: Connection): number {
+  return integer(connection.one("PRAGMA user_version"), "user_version");
 }
 
 /** Runs `work` in one transaction, alone among writers when `kind` is IMMEDIATE. What it throws undoes it. */

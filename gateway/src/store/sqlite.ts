@@ -3,7 +3,7 @@ import { chmodSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { createCommitter } from "./sqlite-commit.ts";
 import type { Committer } from "./sqlite-commit.ts";
-import { connect, integer, optionalText, text, transaction } from "./sqlite-connection.ts";
+import { connect, connectToRead, integer, optionalText, schemaVersion, text, transaction } from "./sqlite-connection.ts";
 import type { Connection } from "./sqlite-connection.ts";
 import { blamingLog, insertEvents, readBlob, readEvents } from "./sqlite-events.ts";
 import { expireRecords, removeRest } from "./sqlite-expiry.ts";
@@ -46,10 +46,9 @@ export function openSqliteStore(folder: string, now: () => Date, options: Sqlite
   }
 }
 
-/** The store in `folder` as it is, to be read beside the gateway that writes it; every write is rejected. Throws when there is none of this release. */
-export function openSqliteReader(folder: string, options: SqliteOptions = {}): Store {
-  const file = fileIn(folder);
-  const connection = connect(file, { readOnly: true });
+/** The store in a file as it is, to be read beside the gateway that writes it; every write is rejected. Throws when there is none of this release. */
+export function openSqliteReader(file: string, options: SqliteOptions = {}): Store {
+  const connection = connectToRead(file);
   try {
     const version = schemaVersion(connection);
     if (version !== SCHEMA_VERSION) throw new Error(`${file} has schema version ${version} and this release reads ${SCHEMA_VERSION}: run this with the release of the gateway`);
@@ -205,10 +204,6 @@ function marksOf({ connection, records, committer }: Parts): Pick<Store, "regist
         return { result: undefined, changes: changes === 0 ? [] : changed(uid) };
       }),
   };
-}
-
-function schemaVersion(connection: Connection): number {
-  return integer(connection.one("PRAGMA user_version"), "user_version");
 }
 
 function prepareSchema(connection: Connection, file: string): void {
