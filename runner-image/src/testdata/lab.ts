@@ -4,8 +4,8 @@ import { join } from "node:path";
 import type { TestContext } from "node:test";
 import { pino } from "pino";
 import type { Bundle } from "@paddock/api/log/bundle";
-import type { LogEvent, LogEventOf, EventType, NewEvent } from "@paddock/api/log/events";
-import type { PersonAppendReply } from "@paddock/api/wire/people";
+import type { EventDataOf, LogEvent, LogEventOf, EventType, NewEvent } from "@paddock/api/log/events";
+import type { PersonAppend, PersonAppendReply } from "@paddock/api/wire/people";
 import type { RecordView } from "@paddock/api/wire/records";
 import type { Delta } from "@paddock/api/wire/runner";
 import { follow, send } from "../../../test/fakes/client.ts";
@@ -33,6 +33,12 @@ export interface Lab {
   asOperator(event: NewEvent): Promise<void>;
   /** Sends a message as a person; the same key is the same message. Resolves with the event as stored. */
   say(content: string, key?: string): Promise<LogEvent>;
+  /** Stops what is under way, as a person. */
+  interrupt(): Promise<LogEvent>;
+  /** Gives the result of a custom tool's call, as a person. */
+  give(call: string, content: string): Promise<LogEvent>;
+  /** Decides, as the operator does for a person, once the call is asked for. */
+  resolve(call: string, change?: Partial<EventDataOf<"approval.resolved">>): Promise<void>;
   events(): Promise<readonly LogEvent[]>;
   of<T extends EventType>(type: T): Promise<readonly LogEventOf<T>[]>;
   /** Resolves with the first event, old or new, that fits. */
@@ -61,6 +67,8 @@ export interface RunnerPod {
 export interface LabOptions {
   readonly baseURL: string;
   readonly tools?: Bundle["agent"]["spec"]["tools"];
+  readonly customTools?: Bundle["agent"]["spec"]["customTools"];
+  readonly approvals?: Bundle["environment"]["spec"]["approvals"];
   readonly model?: Partial<Bundle["environment"]["spec"]["models"][number]>;
   readonly limits?: Bundle["limits"];
   readonly prompt?: string;
@@ -87,6 +95,14 @@ export async function openLab(t: TestContext, options: LabOptions): Promise<Lab>
   };
   await asOperator("PUT", `/v1/records/${uid}`, { bundle: bundleOf(uid, options), namespaceUid: "n1", prompt: options.prompt ?? "Hello" });
   const path = `/v1/namespaces/team/sessions/session-${uid}/events`;
+
+  const asPerson = async (body: PersonAppend, key?: string): Promise<LogEvent> => {
+    const headers = key === undefined ? {} : { "idempotency-key": key };
+    const reply = await send(gateway, { method: "POST", path, token: person, headers, body });
+    if (reply.status !== 200) throw new Error(`${body.type} of a person: ${reply.status} ${JSON.stringify(reply.body)}`);
+    return (reply.body as PersonAppendReply).event;
+  };
+  const append = (event: NewEvent): Promise<void> => asOperator("POST", `/v1/records/${uid}/events`, { events: [event] });
 
   const events = async (): Promise<readonly LogEvent[]> => {
     const { body } = await send(gateway, { path: `${path}?limit=500`, token: person });
@@ -124,7 +140,7 @@ export async function openLab(t: TestContext, options: LabOptions): Promise<Lab>
     await asOperator("PUT", `/v1/pods/${podUid}`, { sessionUid: uid, component: "runner", podName: podUid });
     return introduce(podUid);
   };
-  const binding = bindSandboxes({ gateway, operator, uid, addresses: options.sandboxes ?? ["127.0.0.1"], append: (event) => asOperator("POST", `/v1/records/${uid}/events`, { events: [event] }) });
+  const binding = bindSandboxes({ gateway, operator, uid, addresses: options.sandboxes ?? ["127.0.0.1"], append });
   t.after(async () => {
     binding.stop();
     await gateway.close();
@@ -140,13 +156,16 @@ export async function openLab(t: TestContext, options: LabOptions): Promise<Lab>
     seen,
     deltas,
     register,
-    async say(content, key) {
-      const headers = key === undefined ? {} : { "idempotency-key": key };
-      const reply = await send(gateway, { method: "POST", path, token: person, headers, body: { type: "input.received", data: { content } } });
-      if (reply.status !== 200) throw new Error(`message: ${reply.status} ${JSON.stringify(reply.body)}`);
-      return (reply.body as PersonAppendReply).event;
+    say: (content, key) => asPerson({ type: "input.received", data: { content } }, key),
+    interrupt: () => asPerson({ type: "turn.interrupted" }),
+    give: (call, content) => asPerson({ type: "tool.finished", data: { call, status: "ok", content } }),
+    async resolve(call, change) {
+      const asked = await seen((event) => event.type === "approval.requested" && event.data.call === call);
+      if (asked.type !== "approval.requested") return;
+      const { fingerprint } = asked.data;
+      await append({ type: "approval.resolved", data: { call, fingerprint, decision: "Approved", scope: "Once", by: "ann", ...change } });
     },
-    asOperator: (event) => asOperator("POST", `/v1/records/${uid}/events`, { events: [event] }),
+    asOperator: append,
     of: async (type) => (await events()).filter((event) => event.type === type) as never,
     async credential(name, value) {
       await mkdir(join(folder, "credentials", name), { recursive: true });
@@ -175,7 +194,8 @@ export async function openLab(t: TestContext, options: LabOptions): Promise<Lab>
   };
 }
 
-function bundleOf(uid: string, { baseURL, tools, model, limits, startTime, mode, files, provisioning }: LabOptions): Bundle {
+function bundleOf(uid: string, options: LabOptions): Bundle {
+  const { baseURL, tools, customTools, approvals, model, limits, startTime, mode, files, provisioning } = options;
   const bundle = buildTestBundle(uid);
   const [entry] = bundle.environment.spec.models;
   if (entry === undefined) throw new Error("the test bundle has no model");
@@ -185,8 +205,16 @@ function bundleOf(uid: string, { baseURL, tools, model, limits, startTime, mode,
     ...(startTime === undefined ? {} : { startTime }),
     ...(mode === undefined ? {} : { mode }),
     ...(files === undefined ? {} : { files }),
-    agent: { ...bundle.agent, spec: { ...bundle.agent.spec, ...(tools === undefined ? {} : { tools }) } },
-    environment: { ...bundle.environment, spec: { ...bundle.environment.spec, models: [{ ...entry, baseURL, ...model }], ...(provisioning === undefined ? {} : { sandbox: { provisioning } }) } },
+    agent: { ...bundle.agent, spec: { ...bundle.agent.spec, ...(tools === undefined ? {} : { tools }), ...(customTools === undefined ? {} : { customTools }) } },
+    environment: {
+      ...bundle.environment,
+      spec: {
+        ...bundle.environment.spec,
+        models: [{ ...entry, baseURL, ...model }],
+        ...(approvals === undefined ? {} : { approvals }),
+        ...(provisioning === undefined ? {} : { sandbox: { provisioning } }),
+      },
+    },
   };
 }
 
