@@ -40,6 +40,10 @@ function decideListed({ permissions, sandbox }: PolicyInput["environment"]["spec
   if (floor === "Deny") return { decision: "Deny", rule: `environment.spec.permissions denies ${name}` };
   if (permission === "Deny") return { decision: "Deny", rule: `agent.spec.tools denies ${name}` };
   if (sandbox?.provisioning === "Never") return { decision: "Deny", rule: `${name} needs a sandbox and environment.spec.sandbox.provisioning is Never` };
+  return decideUndenied(name, floor, permission);
+}
+
+function decideUndenied(name: string, floor: Decision | undefined, permission: Decision): Omit<Verdict, "effect"> {
   if (floor === "Ask") return { decision: "Ask", rule: `environment.spec.permissions asks for ${name}` };
   if (permission === "Ask") return { decision: "Ask", rule: `agent.spec.tools asks for ${name}` };
   return { decision: "Allow", rule: floor === undefined ? `agent.spec.tools allows ${name}` : `environment.spec.permissions and agent.spec.tools allow ${name}` };

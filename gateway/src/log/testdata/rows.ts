@@ -11,7 +11,8 @@ export type Row<How> = readonly [state: SessionState, appended: NewEvent, how?: 
 /** Tests by rows: each says what the answer to one question is. */
 export interface Rows<How> {
   accepts(name: string, ...row: Row<How>): void;
-  refuses(name: string, expected: readonly [ProblemType, "final" | "wait"], ...row: Row<How>): void;
+  /** With a problem of this type, and a sentence that says this. */
+  refuses(name: string, expected: readonly [problem: ProblemType, refusal: "final" | "wait", sentence?: RegExp], ...row: Row<How>): void;
   /** The event is known already, as this. */
   knows(name: string, expected: object, ...row: Row<How>): void;
 }
@@ -21,13 +22,13 @@ export function rowsOf<How>(ask: (...row: Row<How>) => Admission): Rows<How> {
     accepts: (name, ...row) => {
       test(`accepts ${name}`, () => assert.deepEqual(withoutGrant(ask(...row)), { kind: "accept", event: row[1] }));
     },
-    refuses: (name, expected, ...row) => {
-      test(`refuses ${name} as ${expected.join(", ")}`, () => {
+    refuses: (name, [problem, refusal, sentence = /^.{20,}$/s], ...row) => {
+      test(`refuses ${name} as ${problem}, ${refusal}`, () => {
         const answer = ask(...row);
         assert.equal(answer.kind, "refuse");
         if (answer.kind !== "refuse") return;
-        assert.deepEqual([answer.problem, answer.refusal], expected);
-        assert.match(answer.detail, /^.{20,}$/s);
+        assert.deepEqual([answer.problem, answer.refusal], [problem, refusal]);
+        assert.match(answer.detail, sentence);
       });
     },
     knows: (name, expected, ...row) => {
