@@ -29,8 +29,8 @@ export interface LocalGateway {
   close(): Promise<void>;
 }
 
-/** Starts both on free ports of loopback, with an empty store in a folder that `close` removes. `times` are milliseconds. */
-export async function startLocalGateway(times: Partial<Times> = {}, more: Pick<GatewayOptions, "rates" | "retentionSeconds" | "otlpEndpoint"> = {}): Promise<LocalGateway> {
+/** Starts both on free ports of loopback, with an empty store in a folder that `close` removes, or the one given. `times` are milliseconds. */
+export async function startLocalGateway(times: Partial<Times> = {}, more: Pick<GatewayOptions, "rates" | "retentionSeconds" | "otlpEndpoint"> & Partial<Pick<GatewayOptions, "store">> = {}): Promise<LocalGateway> {
   const reviews = await startReviews();
   const dataDir = await mkdtemp(join(tmpdir(), "paddock-gateway-"));
   const metrics = createMetrics();
