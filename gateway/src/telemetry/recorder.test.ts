@@ -28,7 +28,11 @@ async function spansOf(bundle: Bundle, commits: readonly (readonly NewEvent[])[]
     recorder.stored(play.commit(...events));
   }
   await recorder.idle();
-  return { spans: spans.toSorted((a, b) => a.endMs - b.endMs || a.name.localeCompare(b.name)), play };
+  return { spans: inOrder(spans), play };
+}
+
+function inOrder(spans: readonly SpanData[]): SpanData[] {
+  return spans.toSorted((a, b) => a.endMs - b.endMs || a.name.localeCompare(b.name));
 }
 
 const byName = (spans: readonly SpanData[], name: string): SpanData[] => spans.filter((span) => span.name === name);
@@ -96,10 +100,27 @@ test("a gateway that restarts, before whichever commit, makes the same spans, ea
   }
 });
 
-test("one commit with everything in it makes the same spans as many", async () => {
+test("two gateways of one store, each with a part of the commits, make the same spans as one", async () => {
   const bundle = storyBundle("u");
   const story = tellStory(bundle);
-  assert.deepEqual((await spansOf(bundle, [story.flat()])).spans, (await spansOf(bundle, story)).spans);
+  const alone = await spansOf(bundle, story);
+  for (const mine of [(index: number) => index % 2 === 0, (index: number) => index % 3 === 0, (index: number) => index % 3 > 0, (index: number) => index % 5 > 1]) {
+    const play = openPlay(bundle);
+    const spans: SpanData[] = [];
+    const [one, other] = [1, 2].map(() => createRecorder({ events: (_, query) => Promise.resolve(play.read(query)), emit: (span) => spans.push(span), logger: silent }));
+    assert.ok(one !== undefined && other !== undefined);
+    for (const [index, events] of story.entries()) (mine(index) ? one : other).stored(play.commit(...events));
+    await Promise.all([one.idle(), other.idle()]);
+    assert.deepEqual(inOrder(spans), alone.spans);
+  }
+});
+
+test("one commit with everything in it makes the same spans as many", async () => {
+  for (const content of ["Off", "On"] as const) {
+    const bundle = storyBundle("u", content);
+    const story = tellStory(bundle);
+    assert.deepEqual((await spansOf(bundle, [story.flat()])).spans, (await spansOf(bundle, story)).spans);
+  }
 });
 
 test("what people and models wrote is not told, nor who they are", async () => {

@@ -94,11 +94,23 @@ test("an exporter that hangs: the queue is bounded, the rest is dropped and coun
   let exports = 0;
   const { counts, options } = count();
   const hung: SpanExporter = { export: () => void (exports += 1), shutdown: () => new Promise(() => undefined) };
-  const tracing = openTracing(options, hung, { ...TIMES, closeMs: 1 });
+  const tracing = openTracing(options, hung, { ...TIMES, exportMs: 1, closeMs: 1 });
   tellRuns(tracing, 0, 5000);
   assert.deepEqual(counts, { exported: 0, failed: 0, dropped: 5000 - 2048 });
   assert.ok(exports > 0);
   return tracing.close();
+});
+
+test("spans that were sent make room for others", async () => {
+  const exporter = new InMemorySpanExporter();
+  const { counts, options } = count();
+  const tracing = openTracing(options, exporter, TIMES);
+  for (const from of [0, 1500, 3000]) {
+    tellRuns(tracing, from, from + 1500);
+    await until(() => counts.exported === from + 1500);
+  }
+  await tracing.close();
+  assert.deepEqual(counts, { exported: 4500, failed: 0, dropped: 0 });
 });
 
 test("an exporter that fails is counted, said once, and forgotten when it works again", async () => {
