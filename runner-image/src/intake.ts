@@ -67,7 +67,7 @@ export function createIntake(intaking: Intaking): Intake {
     take(events) {
       const { lastSeq } = transcript.view().state;
       const completed = events.filter(({ seq }) => seq > lastSeq).map(complete);
-      const there = completed.filter((event) => !isPromise(event));
+      const there = completed.filter(isThere);
       if (there.length === completed.length) transcript.take(there);
       else void takeLater(completed.map((event) => Promise.resolve(event)));
     },
@@ -81,8 +81,8 @@ export function createIntake(intaking: Intaking): Intake {
   };
 }
 
-function isPromise(event: LogEvent | Promise<LogEvent>): event is Promise<LogEvent> {
-  return event instanceof Promise;
+function isThere(event: LogEvent | Promise<LogEvent>): event is LogEvent {
+  return !(event instanceof Promise);
 }
 
 /** The payload, checked against its digest. Rejects when the gateway has answered with something else too often, or the signal aborts. */

@@ -1,3 +1,4 @@
+import type { Bundle } from "@paddock/api/log/bundle";
 import type { EventDataOf } from "@paddock/api/log/events";
 import { deadlineAt, isInterrupted } from "@paddock/api/log/state";
 import type { SessionState } from "@paddock/api/log/state";
@@ -30,7 +31,7 @@ export function endOf({ state, bundle }: View, { nowMs, refusal }: { readonly no
   if (refusal === undefined || isOutdated(refusal, state)) return undefined;
   switch (refusal.problem) {
     case "budget":
-      return { outcome: "BudgetExceeded", reason: budgetReason(state, bundle.environment.name, refusal.detail) };
+      return { outcome: "BudgetExceeded", reason: budgetReason(state, bundle, refusal.detail) };
     case "denied":
       return { outcome: "ModelError", reason: refusal.detail };
     case "limit":
@@ -73,10 +74,14 @@ function overdue(state: SessionState): string {
 }
 
 /** The log states the amounts; until its event has arrived, its refusal's own words do. */
-function budgetReason({ budgetExceeded }: SessionState, environment: string, detail: string): string {
+function budgetReason({ budgetExceeded }: SessionState, { agent, environment }: Bundle, detail: string): string {
   if (budgetExceeded === undefined) return detail;
   const { limit, used, reserved, allowed } = budgetExceeded;
-  const { name, unit, advice } = BUDGET_WORDS[limit](environment);
+  const { name, unit, advice } = BUDGET_WORDS[limit](environment.name);
+  const model = agent.spec.model.name;
+  if (limit !== "totalTokens" && environment.spec.models.find((entry) => entry.name === model)?.pricing === undefined) {
+    return `Nobody knows what the model costs, and ${name} (${allowed} USD) holds: add pricing to spec.models[${model}] of Environment ${environment.name}, with zeros for a model that costs nothing.`;
+  }
   const held = Number(reserved) > 0 ? ` and ${reserved}${unit} reserved for answers that are being written` : "";
   return `The next model request does not fit into ${name}: ${used}${unit} of ${allowed}${unit} are used${held}. ${advice}`;
 }

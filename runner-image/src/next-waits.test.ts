@@ -190,6 +190,12 @@ rows("a suspended session", [
   { name: "approved meanwhile: waits for being resumed", log: plus([...one, waits("approval"), suspended], (log) => resolved(log, 0)), steps: [] },
   { name: "approved and resumed: goes on", log: [...plus([...one, waits("approval"), suspended], (log) => resolved(log, 0)), resumed], steps: [{ kind: "requestSandbox" }] },
   { name: "cancelled: ends", log: [startedEvent("p1", 1), suspended, waits("resume"), by("operator", event("session.cancelled", { reason: "" }))], steps: [{ kind: "finish", outcome: "Cancelled" }] },
+  {
+    name: "found by a new runner with a call without result: waits, and settles it when it is resumed",
+    log: [...allowed, toolStartedEvent(call(0), 1), suspended, startedEvent("p2", 2)],
+    here: { epoch: 2, sandbox: READY },
+    steps: [waitsForResume],
+  },
   { name: "found by a new runner with a request without answer: waits", log: [...asked, suspended, startedEvent("p2", 2)], here: { epoch: 2 }, steps: [waitsForResume] },
 ]);
 
@@ -242,6 +248,16 @@ rows("a request that the budget does not pay", [
   { name: "whose price is not known ends it in the log's words", log: [startedEvent("p1", 1)], here: { refusal: { ...budget, problem: "denied" } }, steps: [{ kind: "finish", outcome: "ModelError", reason: budget.detail }] },
   { name: "is asked again by the next runner", log: [startedEvent("p1", 1), exceeded, startedEvent("p2", 2)], here: { epoch: 2 }, steps: [{ kind: "askModel" }] },
 ]);
+
+test("a model without a price under a money limit ends the run with what to set", () => {
+  const [entry] = BUNDLE.environment.spec.models;
+  assert.ok(entry);
+  const { pricing: _, ...unpriced } = entry;
+  const bundle: Bundle = { ...BUNDLE, environment: { ...BUNDLE.environment, spec: { ...BUNDLE.environment.spec, models: [unpriced] } } };
+  const [step] = next(viewOf([startedEvent("p1", 1), exceeded], bundle), { epoch: 1, nowMs: START, stopping: false, underWay: new Set(), refusal: budget });
+  assert.ok(step?.kind === "finish" && step.outcome === "BudgetExceeded");
+  assert.match(step.reason, /limits\.costUSD of the session \(1 USD\) holds: add pricing to spec\.models\[m\] of Environment environment/);
+});
 
 test("the reason of BudgetExceeded names the limit, what is used, what is allowed and what to raise", () => {
   const reasonOf = (data: EventDataOf<"budget.exceeded">): string => {

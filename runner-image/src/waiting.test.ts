@@ -9,7 +9,6 @@ import { openLab } from "./testdata/lab.ts";
 import type { Lab, LabOptions } from "./testdata/lab.ts";
 import { answer, startModel } from "./testdata/model.ts";
 import type { ModelServer, Reply } from "./testdata/model.ts";
-import { writeFile } from "node:fs/promises";
 
 const ASKS: NonNullable<LabOptions["tools"]> = [{ name: "bash", permission: "Ask" }, { name: "read" }];
 const NOTE: NonNullable<LabOptions["customTools"]> = [
