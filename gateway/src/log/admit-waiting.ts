@@ -28,8 +28,8 @@ const RULES: Readonly<Record<WaitingFor, Rule>> = {
   approval: (question) => refuseRequest(question) ?? refuseInterrupted(question) ?? refuseUndone(question, ["asked", "client"]) ?? refuseNobodyAsked(question),
   /** For results of custom tools alone: an approval would not end this. */
   tool: (question) => refuseRequest(question) ?? refuseInterrupted(question) ?? refuseUndone(question, ["client"]) ?? refuseNoClient(question),
-  /** Until resumed: what runs is finished first, and what has not started waits. */
-  resume: (question) => refuseRequest(question) ?? refuseUndone(question, ["undecided", "denied", "startable", "asked", "client"]) ?? refuseActive(question),
+  /** Until resumed: its runner has finished what it ran. A call that an earlier runner left without a result is settled after that, for it may have to start again. */
+  resume: (question) => refuseRequest(question) ?? refuseActive(question),
 };
 
 /** What a call without its result is at. `client`: a custom tool's, started. */
