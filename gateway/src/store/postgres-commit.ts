@@ -1,4 +1,4 @@
-import { RestartError } from "./postgres-connection.ts";
+import { RestartError, isAway } from "./postgres-connection.ts";
 import type { Database, Queryable, Transaction } from "./postgres-connection.ts";
 import { insertEvents } from "./postgres-events.ts";
 import { addToShared, changeLedger, lockNames, nameOf, readShared } from "./postgres-ledger.ts";
@@ -33,7 +33,7 @@ interface Call {
   readonly day: string | undefined;
   decide(inside: Inside): Decided<unknown>;
   settle(outcome: Outcome): void;
-  /** What an attempt wrote that was not heard of again: the next one looks whether it is stored. */
+  /** What the newest attempt wrote. */
   attempted?: { readonly write: Write; readonly result: unknown };
 }
 
@@ -106,7 +106,8 @@ async function changeGroup(options: ChangerOptions, calls: readonly Call[]): Pro
     if (isFound) await options.publisher.catchUp().catch(() => undefined);
     for (const [index, call] of calls.entries()) call.settle(outcomes[index] ?? { kind: "done", result: undefined });
   } catch (error) {
-    if (calls.length > 1) for (const call of calls) await changeGroup(options, [call]);
+    // While the server is away none of them fares better alone.
+    if (calls.length > 1 && !isAway(error)) for (const call of calls) await changeGroup(options, [call]);
     else for (const call of calls) call.settle({ kind: "failed", error });
   }
 }
@@ -142,7 +143,7 @@ async function changeAll(records: Records, transaction: Transaction, { calls, wa
   let isFound = false;
   for (const call of calls) {
     const one = held.get(call.uid);
-    const known = one === undefined || !isReadable(one) ? undefined : await findAttempt(transaction, one, call);
+    const known = one !== undefined && isReadable(one) && transaction.mayBeCommitted ? await findAttempt(transaction, one, call) : undefined;
     isFound ||= known !== undefined;
     outcomes.push(known ?? decideCall(call, { held: one, budgets, written }));
   }

@@ -11,6 +11,8 @@ export interface Queryable {
 }
 
 export interface Transaction extends Queryable {
+  /** The connection was lost while an earlier attempt was committed: what it wrote may be stored. */
+  readonly mayBeCommitted: boolean;
   /**
    * Waits until no other transaction of this process is in its last statement or commit, so that this process learns of its commits in their order. What
    * follows must not wait for another lock than the counter's.
@@ -21,8 +23,8 @@ export interface Transaction extends Queryable {
 export interface Database extends Queryable {
   /**
    * Runs `work` in one transaction (READ COMMITTED), which is committed when it resolves and rolled back when it rejects. `work` is called again after a
-   * deadlock, a lost connection, and a RestartError; also when the connection was lost while the commit was under way: then nobody knows whether
-   * it was made, and `work` has to look. Rejects with a PostgresError when it does not help.
+   * deadlock, a lost connection, and a RestartError; also when the connection was lost while the commit was under way: then `work` has to look whether it
+   * was made (mayBeCommitted). Rejects with a PostgresError when it does not help.
    */
   transact<T>(work: (transaction: Transaction) => Promise<T>): Promise<T>;
   /** A connection of its own, for notifications; its owner ends it. */
@@ -79,7 +81,10 @@ export function openDatabase(connectionString: string): Database {
   const turns = createTurns();
   return {
     query: (sql, values) => retrying(() => withClient(pool, (client) => client.query(sql, values))),
-    transact: (work) => retrying(() => withClient(pool, (client) => transactOnce(client, turns, work))),
+    transact: (work) => {
+      const attempt: Attempt = { turns, mayBeCommitted: false };
+      return retrying(() => withClient(pool, (client) => transactOnce(client, attempt, work)));
+    },
     connect: async () => {
       const client = new Client(config);
       client.on("error", () => undefined);
@@ -95,13 +100,14 @@ export function openDatabase(connectionString: string): Database {
 /** The error of a string that cannot be parsed may hold the string: it is not passed on. */
 function parseable(connectionString: string): string {
   const complaint = "the connection string of Postgres must be one line like postgres://USER:PASSWORD@HOST:5432/DATABASE?sslmode=verify-full, with special characters of the password percent-encoded";
-  if (!/^postgres(ql)?:\/\/\S+$/.test(connectionString)) throw new Error(complaint);
+  const trimmed = connectionString.trim();
+  if (!/^postgres(ql)?:\/\/\S+$/.test(trimmed)) throw new Error(complaint);
   try {
-    new Client({ connectionString });
+    new Client({ connectionString: trimmed });
   } catch {
     throw new Error(complaint);
   }
-  return connectionString;
+  return trimmed;
 }
 
 async function withClient<T>(pool: Pool, use: (client: Queryable) => Promise<T>): Promise<T> {
@@ -164,15 +170,24 @@ function createTurns(): Turns {
   };
 }
 
-async function transactOnce<T>(client: Queryable, turns: Turns, work: (transaction: Transaction) => Promise<T>): Promise<T> {
+/** What the attempts of one transaction share. */
+interface Attempt {
+  readonly turns: Turns;
+  mayBeCommitted: boolean;
+}
+
+async function transactOnce<T>(client: Queryable, attempt: Attempt, work: (transaction: Transaction) => Promise<T>): Promise<T> {
   let endTurn: (() => void) | undefined;
   const last = async (): Promise<void> => {
-    endTurn ??= await turns.take();
+    endTurn ??= await attempt.turns.take();
   };
   try {
     await client.query("BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE");
-    const result = await work({ query: client.query, last });
-    await client.query("COMMIT");
+    const result = await work({ query: client.query, last, mayBeCommitted: attempt.mayBeCommitted });
+    await client.query("COMMIT").catch((error: unknown) => {
+      attempt.mayBeCommitted ||= isAway(error);
+      throw error;
+    });
     return result;
   } catch (error) {
     // What cannot be rolled back is rolled back with its connection.
@@ -205,7 +220,8 @@ function isWorthRetry(error: unknown): boolean {
   return isAway(error) || (error instanceof PostgresError && (error.code === SERIALIZATION_FAILURE || error.code === DEADLOCK));
 }
 
-function isAway(error: unknown): boolean {
+/** Whether the connection or the server is gone, or has no room. */
+export function isAway(error: unknown): boolean {
   return error instanceof PostgresError && (error.code === undefined || AWAY.test(error.code));
 }
 

@@ -52,15 +52,16 @@ export function openPublisher({ on, records, from, report }: PublisherOptions): 
     if (listeners.size === 0 || newest < told) told = newest;
     while (told < newest) {
       const since = told;
-      const budgets = await readBudgets(on, since);
       const found = await records.select(on, "FROM records WHERE position > $1 ORDER BY position LIMIT $2", [since, PAGE]);
+      // Everything up to here was visible when the records were read, as positions become visible in their order; budgets that come later have their turn.
+      const last = found.at(-1)?.position ?? newest;
+      const end = found.length < PAGE ? Math.max(last, newest) : last;
+      const budgets = (await readBudgets(on, since)).filter(({ position }) => position <= end);
       const changes: PlacedChange[] = [
         ...budgets.map(({ position, budget }): PlacedChange => ({ position, change: { kind: "budget", budget } })),
         ...found.filter(isReadable).map(({ position, record }): PlacedChange => ({ position, change: { kind: "record", record } })),
-      ].sort((a, b) => a.position - b.position);
-      // Beyond a full page there may be records before the next budget.
-      const end = found.length < PAGE ? newest : (found.at(-1)?.position ?? newest);
-      for (const change of changes) if (change.position <= end) tell(change);
+      ];
+      for (const change of changes.sort((one, other) => one.position - other.position)) tell(change);
       told = Math.max(told, end);
     }
   };

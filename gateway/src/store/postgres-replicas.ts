@@ -25,7 +25,7 @@ export interface ReplicasOptions {
   now(): Date;
 }
 
-/** Records of a replica that stay are asked for again so often. */
+/** Rows of replicas that are gone stay so long. */
 const FORGOTTEN_AFTER = "1 hour";
 
 export function openReplicas(options: ReplicasOptions): Replicas {
@@ -42,12 +42,16 @@ export function openReplicas(options: ReplicasOptions): Replicas {
   };
   const connect = (uid: string, podUid: string, at: string): Promise<void> => change(uid, (held) => decideConnected(held, { podUid, replica, at }));
   const disconnect = (uid: string, podUid: string, at: string): Promise<void> => change(uid, (held) => decideDisconnected(held, { podUid, replica, at }));
-  const disconnectAll = async (rest: string, values: readonly unknown[]): Promise<void> => {
+  /** `choose` gives the uids; asked once more when their rows are locked, because their replica may have come back meanwhile. */
+  const disconnectAll = async (choose: (on: Queryable) => Promise<readonly string[]>): Promise<void> => {
+    const uids = await choose(database);
+    if (uids.length === 0) return;
     const changes = await database.transact(async (transaction) => {
-      const found = await records.select(transaction, `${rest} ORDER BY uid FOR UPDATE OF records`, values);
+      const found = await records.select(transaction, "FROM records WHERE uid = ANY($1::text[]) ORDER BY uid FOR UPDATE", [uids]);
+      const still = new Set(await choose(transaction));
       const at = now().toISOString();
-      const gone = found.filter(isReadable).map(({ record }) => ({ record: withRunner(record, false, at), replica: undefined }));
-      return updateRecords(transaction, gone);
+      const gone = found.filter(isReadable).filter(({ record }) => still.has(record.uid));
+      return updateRecords(transaction, gone.map(({ record }) => ({ record: withRunner(record, false, at), replica: undefined })));
     });
     await publisher.committed(changes);
   };
@@ -61,14 +65,12 @@ export function openReplicas(options: ReplicasOptions): Replicas {
     beat: async () => {
       await database.query("INSERT INTO replicas (id, seen) VALUES ($1, clock_timestamp()) ON CONFLICT (id) DO UPDATE SET seen = excluded.seen", [replica]);
       for (const [uid, podUid] of await takenFrom(database, replica, followed)) await connect(uid, podUid, now().toISOString());
-      const orphans = `FROM records WHERE runner_connected AND NOT EXISTS (SELECT 1 FROM replicas WHERE id = runner_replica AND seen > clock_timestamp() - $1::double precision * interval '1 millisecond')`;
-      const [orphan] = await database.query(`SELECT uid ${orphans} LIMIT 1`, [deadAfterMs]);
-      if (orphan !== undefined) await disconnectAll(orphans, [deadAfterMs]);
+      await disconnectAll((on) => orphans(on, deadAfterMs));
       await database.query("DELETE FROM replicas WHERE seen < clock_timestamp() - $1::interval", [FORGOTTEN_AFTER]);
     },
     leave: async () => {
       followed.clear();
-      await disconnectAll("FROM records WHERE runner_connected AND runner_replica = $1", [replica]);
+      await disconnectAll((on) => runnersOf(on, replica));
       await database.query("DELETE FROM replicas WHERE id = $1", [replica]);
     },
   };
@@ -103,6 +105,19 @@ async function applyNext(transaction: Transaction, { record }: HeldRecord, next:
   if (next.kind === "change") return updateRecords(transaction, [next]);
   if (next.kind === "move") await transaction.query("UPDATE records SET runner_replica = $2 WHERE uid = $1", [record.uid, next.replica]);
   return [];
+}
+
+async function runnersOf(on: Queryable, replica: string): Promise<readonly string[]> {
+  const rows = await on.query("SELECT uid FROM records WHERE runner_connected AND runner_replica = $1", [replica]);
+  return rows.map((row) => text(row, "uid"));
+}
+
+/** Records whose runner is connected to a replica that has not been heard of for so long. */
+async function orphans(on: Queryable, deadAfterMs: number): Promise<readonly string[]> {
+  const sql = `SELECT uid FROM records WHERE runner_connected AND NOT EXISTS (
+    SELECT 1 FROM replicas WHERE id = runner_replica AND seen > clock_timestamp() - $1::double precision * interval '1 millisecond')`;
+  const rows = await on.query(sql, [deadAfterMs]);
+  return rows.map((row) => text(row, "uid"));
 }
 
 /** Runners that follow this replica and that another one took for disconnected, because it did not hear of this one for a while. */

@@ -169,15 +169,13 @@ function openCreator(parts: Pick<Parts, "database" | "records" | "publisher">): 
 async function createRecord({ database, records, publisher }: Pick<Parts, "database" | "records" | "publisher">, record: NewRecord, write: Write): Promise<Creation> {
   const { uid, namespace, bundle } = record;
   const { ledger = [] } = write;
-  let isTried = false;
   const { created, found, changes } = await database.transact(async (transaction) => {
     await lockNames(transaction, [`record/${uid}`, ...ledger.map(({ day }) => nameOf({ environmentUid: bundle.environment.uid, day }))]);
     const known = await records.one(transaction, "FROM records WHERE uid = $1", [uid]);
     // An attempt that was committed and whose answer was lost left our own key.
-    if (known !== undefined) return { created: isTried && known.record.bindKey === record.bindKey, found: known.record, changes: [] };
+    if (known !== undefined) return { created: transaction.mayBeCommitted && known.record.bindKey === record.bindKey, found: known.record, changes: [] };
     await insertEvents(transaction, [{ uid, events: write.events, blobs: write.blobs ?? [] }]);
     await changeLedger(transaction, [{ bundle, namespace, changes: ledger }]);
-    isTried = true;
     const change = await insertRecord(transaction, record, write);
     return { created: true, found: undefined, changes: [change] };
   });
