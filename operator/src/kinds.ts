@@ -1,7 +1,9 @@
 import type { Environment } from "@paddock/api/environment";
 import { LABELS, shorten } from "@paddock/api/names";
+import type { Session } from "@paddock/api/session";
 import type { BaseStatus, ObjectMeta } from "@paddock/api/object";
 import { agentKind } from "./agent/agent.ts";
+import { approvalKind } from "./approval/approval.ts";
 import { hasAddedLabels } from "./cluster/resources.ts";
 import { environmentKind } from "./environment/environment.ts";
 import { type KindPorts, createController, kindController } from "./kernel/controller.ts";
@@ -13,7 +15,7 @@ import { scheduleKind } from "./schedule/schedule.ts";
 import { sessionKind } from "./session/session.ts";
 import { nextAfterRecord, nextAfterSession } from "./session/slots.ts";
 import type { Settings } from "./settings.ts";
-import { BY_AGENT, BY_ENVIRONMENT_LIVE, BY_NAMESPACE, EVERY, admission, agents, environments, networkPolicies, pods, records, schedules, serviceAccounts, sessions } from "./sources.ts";
+import { BY_AGENT, BY_ENVIRONMENT_LIVE, BY_NAMESPACE, BY_SESSION_UID, BY_UID, EVERY, OPEN, admission, agents, approvals, budgets, environments, networkPolicies, pods, records, schedules, serviceAccounts, sessions } from "./sources.ts";
 import { keyOf, nameOf, ownKey, ownerKeys } from "./wakes.ts";
 
 /** What the table needs besides the ports of every kind. */
@@ -45,6 +47,7 @@ export function createKinds({ settings, namespaces, ...ports }: KindsOptions): r
         wokenBy(pods, ({ metadata }, read) => (hasAddedLabels(metadata) ? environmentsOf(metadata, read).map(keyOf) : [])),
         wokenBy(records, ({ namespace, problem, bundle }) => (problem?.problem === "CredentialMissing" ? [{ namespace, name: bundle.environment.name }] : [])),
         wokenBy(admission, (_view, read) => read.list(environments, EVERY, "").map(keyOf)),
+        wokenBy(budgets, ({ environmentUid }, read) => read.list(environments, BY_UID, environmentUid).map(keyOf)),
       ],
     }),
     entry(sessionKind(settings), {
@@ -57,8 +60,20 @@ export function createKinds({ settings, namespaces, ...ports }: KindsOptions): r
         wokenBy(records, nextAfterRecord),
         wokenBy(agents, (agent, read) => read.list(sessions, BY_AGENT, nameOf(agent)).map(keyOf)),
         wokenBy(environments, (environment, read) => read.list(sessions, BY_ENVIRONMENT_LIVE, nameOf(environment)).map(keyOf)),
+        // Before they are bound they wait for the gateway to know the budget.
+        wokenBy(budgets, ({ environmentUid }, read) => read.list(environments, BY_UID, environmentUid).flatMap((environment) => unbound(read.list(sessions, BY_ENVIRONMENT_LIVE, nameOf(environment))).map(keyOf))),
         wokenBy(pods, ownerKeys("Session")),
+        wokenBy(approvals, ownerKeys("Session")),
         wokenBy(records, ({ namespace, name }) => [{ namespace, name }]),
+      ],
+    }),
+    entry(approvalKind(), {
+      workers: 4,
+      self: approvals,
+      wakes: [
+        wokenBy(approvals, ownKey),
+        wokenBy(records, ({ uid }, read) => read.list(approvals, BY_SESSION_UID, uid).map(keyOf)),
+        wokenBy(admission, (_view, read) => read.list(approvals, OPEN, "").map(keyOf)),
       ],
     }),
     entry(scheduleKind(), {
@@ -70,6 +85,10 @@ export function createKinds({ settings, namespaces, ...ports }: KindsOptions): r
     }),
     orphans(ports, namespaces),
   ];
+}
+
+function unbound(found: readonly Session[]): readonly Session[] {
+  return found.filter(({ status }) => status?.startTime === undefined);
 }
 
 // The label of an Environment with a long name is a hash of it.

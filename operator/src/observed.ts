@@ -1,5 +1,5 @@
 import { type Observation, type ObserveOptions, observeResource } from "./cluster/observe.ts";
-import { AGENTS, ENVIRONMENTS, NETWORK_POLICIES, type ObservedResource, PODS, SCHEDULES, SERVICE_ACCOUNTS, SESSIONS } from "./cluster/resources.ts";
+import { AGENTS, APPROVALS, ENVIRONMENTS, NETWORK_POLICIES, type ObservedResource, PODS, SCHEDULES, SERVICE_ACCOUNTS, SESSIONS } from "./cluster/resources.ts";
 import type { VersionedCache } from "./cluster/writer.ts";
 import type { Observed, Source } from "./kernel/kind.ts";
 import type { Feeds } from "./kernel/manager.ts";
@@ -22,6 +22,7 @@ const OBSERVED = [
   watching(ENVIRONMENTS),
   watching(SESSIONS),
   watching(SCHEDULES),
+  watching(APPROVALS),
   watching(PODS),
   watching(NETWORK_POLICIES),
   watching(SERVICE_ACCOUNTS),

@@ -77,6 +77,7 @@ export function startOperator({ config, connection, token, metrics, log, readPol
     onTrouble: (error, failures) => onTrouble("records", error, failures),
   });
   feeds.add(sources.records, stream.feed);
+  feeds.add(sources.budgets, stream.budgets);
   const policies = createAdmissionSource({
     wanted: buildAdmission(releaseOf(config.namespace, config.watchNamespaces), config),
     read: readPolicy ?? ((wanted) => readAdmissionObject(client, wanted)),

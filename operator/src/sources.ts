@@ -1,8 +1,10 @@
 import type { Agent } from "@paddock/api/agent";
+import type { Approval } from "@paddock/api/approval";
 import type { Environment } from "@paddock/api/environment";
+import { isSameUsd } from "@paddock/api/log/money";
 import type { Schedule } from "@paddock/api/schedule";
 import type { Session } from "@paddock/api/session";
-import type { RecordView } from "@paddock/api/wire/records";
+import type { BudgetView, RecordView } from "@paddock/api/wire/records";
 import type { Key, Observed, Source } from "./kernel/kind.ts";
 
 // What the operator observes. A pod, policy or service account is cached as the slim part that some decision reads.
@@ -43,6 +45,8 @@ export const environments: Source<Environment> = { name: "environments" };
 export const sessions: Source<Session> = { name: "sessions" };
 /** Index `namespace`. */
 export const schedules: Source<Schedule> = { name: "schedules" };
+/** Without spec.argumentsSummary, which people read and no decision does. Indexes `open` and `session-uid`, of those that are not resolved. */
+export const approvals: Source<Approval> = { name: "approvals" };
 /** Pods with our managed-by label. Indexes `session-uid` (the label paddock.dev/session-uid) and `added-labels`. */
 export const pods: Source<PodView> = { name: "pods" };
 /** All network policies, foreign ones too. Index `namespace`. */
@@ -51,6 +55,19 @@ export const networkPolicies: Source<PolicyView> = { name: "networkpolicies" };
 export const serviceAccounts: Source<Observed> = { name: "serviceaccounts" };
 /** The gateway's records: key is namespace/name of the Session, but look them up by index `uid`. Index `namespace/name` too. */
 export const records: Source<RecordView> = { name: "records" };
+
+/** Shared budgets as the gateway has them: all of them are there once the records are synced. */
+export const budgets: Source<BudgetView> = { name: "budgets" };
+
+/** Under which a budget is found. */
+export function budgetKey(environmentUid: string): Key {
+  return { namespace: "", name: environmentUid };
+}
+
+/** Whether the records are held to the budget that the live Environment says; amounts are compared as money. Pure. */
+export function isBudgetTold({ spec }: Pick<Environment, "spec">, told: BudgetView | undefined): boolean {
+  return isSameUsd(spec.budget?.costUSDPerDay, told?.costUSDPerDay);
+}
 
 /** Whether the release's admission policies stand, are bound and type-check: one value, under ADMISSION_KEY. Required: no pass begins before the first look. */
 export const admission: Source<AdmissionView> = { name: "admission" };
@@ -65,6 +82,8 @@ export interface AdmissionView {
 export const BY_SESSION_UID = "session-uid";
 export const BY_UID = "uid";
 export const BY_NAMESPACE = "namespace";
+/** Approvals that are not resolved, all of them, under "". */
+export const OPEN = "open";
 /** Environments, all of them, under "". */
 export const EVERY = "every";
 /** Sessions that have not finished, by `<namespace>/<agentRef.name>` and `<namespace>/<environmentRef.name>`: what is done per session does not grow with those that are kept. */

@@ -16,7 +16,7 @@ export interface WriterParts {
   /** By plural. */
   readonly caches: ReadonlyMap<string, VersionedCache>;
   readonly gateway: GatewayClient;
-  readonly stream: Pick<RecordStream, "byUid">;
+  readonly stream: Pick<RecordStream, "byUid" | "budgetOf">;
   readonly trace: Pick<StageTrace, "onAction" | "onStatus">;
 }
 
@@ -26,6 +26,7 @@ export function createWriter({ client, caches, gateway, stream, trace }: WriterP
   const toLog = createLogWriter({
     gateway,
     byUid: stream.byUid,
+    budgetOf: stream.budgetOf,
     readNamespaceUid: (namespace) => readNamespaceUid(client, namespace),
     readSessionUid: async (key) => (await readObject(client, "Session", key))?.metadata.uid,
     readTextMap: async (key) => (await readObject(client, "ConfigMap", key)) as TextMap | undefined,

@@ -38,6 +38,11 @@ export function formatUsd(nanoUsd: bigint): string {
   return `${nanoUsd / NANO}${fraction === "" ? "" : `.${fraction}`}`;
 }
 
+/** Whether two amounts are the same money, however they are written; undefined is no amount. Throws as parseUsd does. */
+export function isSameUsd(a: string | undefined, b: string | undefined): boolean {
+  return a === undefined || b === undefined ? a === b : parseUsd(a) === parseUsd(b);
+}
+
 /** Cost of one answer in nano-USD, rounded up once. Cached input without a price of its own costs as input. */
 export function costOf(usage: TokenUsage, pricing: Pricing): bigint {
   const input = parseUsd(pricing.inputPerMillion);

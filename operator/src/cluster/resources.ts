@@ -1,4 +1,5 @@
 import type { Agent } from "@paddock/api/agent";
+import { type Approval, isResolved } from "@paddock/api/approval";
 import type { Environment } from "@paddock/api/environment";
 import { GROUP, KINDS, type KindName, VERSION } from "@paddock/api/group";
 import { LABELS, MANAGED_BY } from "@paddock/api/names";
@@ -7,7 +8,7 @@ import type { Schedule } from "@paddock/api/schedule";
 import type { Session } from "@paddock/api/session";
 import type { Observed, Source } from "../kernel/kind.ts";
 import * as sources from "../sources.ts";
-import { isFinished, slimMeta, slimPod, slimPolicy, slimResource, slimSession } from "./slim.ts";
+import { isFinished, slimApproval, slimMeta, slimPod, slimPolicy, slimResource, slimSession } from "./slim.ts";
 
 /** An object as the API server sends it. */
 export interface RawObject {
@@ -32,6 +33,7 @@ export const ENDPOINTS = {
   Environment: ours("Environment"),
   Session: ours("Session"),
   Schedule: ours("Schedule"),
+  Approval: ours("Approval"),
   Pod: { base: "/api/v1", plural: "pods" },
   ServiceAccount: { base: "/api/v1", plural: "serviceaccounts" },
   ConfigMap: { base: "/api/v1", plural: "configmaps" },
@@ -73,7 +75,7 @@ export const ENVIRONMENTS: ObservedResource<Environment> = {
   source: sources.environments,
   endpoint: ENDPOINTS.Environment,
   slim: (raw) => slimResource("Environment", raw) as Environment,
-  indexes: { ...byNamespace, [sources.EVERY]: () => "" },
+  indexes: { ...byNamespace, [sources.EVERY]: () => "", [sources.BY_UID]: ({ metadata }) => metadata.uid },
 };
 
 export const SCHEDULES: ObservedResource<Schedule> = {
@@ -91,6 +93,16 @@ export const SESSIONS: ObservedResource<Session> = {
     [sources.BY_AGENT]: (session) => (isFinished(session) ? undefined : `${session.metadata.namespace}/${session.spec.agentRef.name}`),
     [sources.BY_ENVIRONMENT_LIVE]: (session) => (isFinished(session) ? undefined : `${session.metadata.namespace}/${session.spec.environmentRef.name}`),
     [sources.BY_SCHEDULE]: ({ metadata }) => metadata.ownerReferences?.find(({ kind, controller }) => kind === "Schedule" && controller === true)?.uid,
+  },
+};
+
+export const APPROVALS: ObservedResource<Approval> = {
+  source: sources.approvals,
+  endpoint: ENDPOINTS.Approval,
+  slim: (raw) => slimApproval(slimResource("Approval", raw) as Approval),
+  indexes: {
+    [sources.OPEN]: (approval) => (isResolved(approval) ? undefined : ""),
+    [sources.BY_SESSION_UID]: (approval) => (isResolved(approval) ? undefined : approval.spec.sessionRef.uid),
   },
 };
 

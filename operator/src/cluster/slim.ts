@@ -1,3 +1,4 @@
+import type { Approval } from "@paddock/api/approval";
 import { API_VERSION, GROUP, type KindName } from "@paddock/api/group";
 import { LABELS, MANAGED_BY } from "@paddock/api/names";
 import type { BaseStatus, ObjectMeta, Resource } from "@paddock/api/object";
@@ -42,6 +43,11 @@ export function slimSession(session: Session): Session {
   const kept = { ...session, spec: { ...spec, agentRef: { name: intern(spec.agentRef.name) }, environmentRef: { name: intern(spec.environmentRef.name) } } };
   if (isFinished(session) && status !== undefined) return { ...kept, spec: withoutTexts(kept.spec), status: slimFinished(status) };
   return status?.startTime === undefined ? kept : { ...kept, spec: withoutTexts(kept.spec) };
+}
+
+/** Its status stays whole, because it is written as a whole. */
+export function slimApproval(approval: Approval): Approval {
+  return { ...approval, spec: { ...approval.spec, argumentsSummary: "" } };
 }
 
 function withoutTexts({ prompt: _prompt, promptFrom: _from, files: _files, ...rest }: Session["spec"]): Session["spec"] {

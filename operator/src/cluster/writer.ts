@@ -153,7 +153,13 @@ function requireOurs(wanted: Manifest, existing: RawObject): void {
 // The child of an earlier object of the same name, which the garbage collector has not taken away yet: worth waiting for.
 function isLeftover({ kind, metadata }: Manifest, existing: RawObject): boolean {
   if (isOurs(metadata.ownerReferences ?? [], existing) || existing.metadata.labels?.[LABELS.managedBy] !== MANAGED_BY) return false;
-  return kind === "Pod" || existing.metadata.deletionTimestamp !== undefined;
+  if (kind === "Pod" || existing.metadata.deletionTimestamp !== undefined) return true;
+  // An Approval without owner is nobody's: the collector will not take it away.
+  return kind === "Approval" && haveNamesake(metadata.ownerReferences ?? [], existing.metadata.ownerReferences ?? []);
+}
+
+function haveNamesake(owners: readonly OwnerReference[], existing: readonly OwnerReference[]): boolean {
+  return owners.some(({ kind, name }) => existing.some((other) => other.kind === kind && other.name === name));
 }
 
 // With an owner the owner's UID decides, so that the child of an earlier object of the same name is not taken for ours.

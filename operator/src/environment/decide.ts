@@ -4,6 +4,7 @@ import { digestOf } from "@paddock/api/log/canonical";
 import type { Condition } from "@paddock/api/object";
 import type { Action, Fault, Plan } from "../kernel/kind.ts";
 import { buildPreflightPods } from "../pods/preflight.ts";
+import { isBudgetTold } from "../sources.ts";
 import { AVAILABLE, type EnvironmentClaim, type Obstacle, claimUnready } from "./claim.ts";
 import { findSpecFault } from "./invalid.ts";
 import type { EnvironmentWorld } from "./observe.ts";
@@ -23,13 +24,14 @@ const REPAIR_MS = 30_000;
 
 /**
  * Repairs the static objects whatever else holds, and calls the Environment Ready only when the caches show all of them as built and the API server takes
- * its pods: sessions make pods only in a Ready Environment, so policies exist before pods. Pure.
+ * its pods: sessions make pods only in a Ready Environment, so policies exist before pods. The gateway is told the shared budget whether it is Ready or not. Pure.
  */
 export function decideEnvironment(world: EnvironmentWorld, now: Date): Plan<EnvironmentStatus> {
   const { self } = world;
   if (self.metadata.deletionTimestamp !== undefined) return { actions: [], claims: undefined };
   const objects = staticObjects(world);
-  const actions = objects.filter(({ standing }) => standing === "Astray").map(({ manifest }): Action => ({ verb: "apply", object: manifest }));
+  const repairs = objects.filter(({ standing }) => standing === "Astray").map(({ manifest }): Action => ({ verb: "apply", object: manifest }));
+  const actions = [...repairs, ...tellBudget(world)];
   const status = { revision: digestOf(self.spec), models: self.spec.models.length };
 
   const obstacle = findObstacle(world, objects, now);
@@ -39,10 +41,21 @@ export function decideEnvironment(world: EnvironmentWorld, now: Date): Plan<Envi
   return { actions: preflights, status, claims: claimProven(world), requeueAfterMs: RETRY_MS };
 }
 
-/** What a failed action says to the Environment's readers. Dry runs are made only when all static objects stand. */
+/** In the live Environment's words, as long as the gateway has others. Never in a pass that makes dry runs, whose faults are told otherwise. */
+function tellBudget({ self, told }: EnvironmentWorld): readonly Action[] {
+  if (told === undefined || isBudgetTold(self, told.budget)) return [];
+  const { costUSDPerDay } = self.spec.budget ?? {};
+  return [{ verb: "budget", environmentUid: self.metadata.uid, budget: costUSDPerDay === undefined ? {} : { costUSDPerDay } }];
+}
+
+/** What a failed action says to the Environment's readers. Dry runs are made only when all static objects stand and nothing else is in the way. */
 export function explainEnvironment(world: EnvironmentWorld, fault: Fault): readonly EnvironmentClaim[] {
-  const isPreflight = staticObjects(world).every(({ standing }) => standing === "Built");
-  return isPreflight ? explainRefusal(world.self, fault) : explainFault(fault);
+  const objects = staticObjects(world);
+  if (!objects.every(({ standing }) => standing === "Built")) return explainFault(fault);
+  // The time matters only to repairs, of which there are none.
+  const isPreflight = !isProven(world.self) && findObstacle(world, objects, new Date(0)) === undefined;
+  // A gateway that is away is told by sessions, which wait for it.
+  return isPreflight ? explainRefusal(world.self, fault) : [];
 }
 
 /** The first thing that keeps sessions out, the gravest first; undefined when there is none. */

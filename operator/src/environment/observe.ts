@@ -1,11 +1,11 @@
 import type { Environment } from "@paddock/api/environment";
 import { BASELINE_POLICY, POD_SERVICE_ACCOUNT, environmentPolicyName, shorten } from "@paddock/api/names";
-import type { RecordView } from "@paddock/api/wire/records";
+import type { BudgetView, RecordView } from "@paddock/api/wire/records";
 import type { Key, Observed, Read } from "../kernel/kind.ts";
 import type { Settings } from "../settings.ts";
 import {
   ADMISSION_KEY, type AdmissionView, BY_ADDED_LABELS, BY_MISSING_CREDENTIAL, BY_NAMESPACE, type PodView, type PolicyView,
-  admission, environments, networkPolicies, pods, records, serviceAccounts,
+  admission, budgetKey, budgets, environments, networkPolicies, pods, records, serviceAccounts,
 } from "../sources.ts";
 
 /** What a decision about an Environment reads: the static objects as the caches show them, each under the name that is ours, and what stands in the way. */
@@ -24,6 +24,8 @@ export interface EnvironmentWorld {
   readonly admission: AdmissionView | undefined;
   /** Records of sessions of the Environment whose runner waits for a Secret; undefined until the records are known. */
   readonly waiting: readonly RecordView[] | undefined;
+  /** The shared budget as the gateway has it; undefined until the records are known. */
+  readonly told: { readonly budget: BudgetView | undefined } | undefined;
 }
 
 export function observeEnvironment(read: Read, key: Key, settings: Settings): EnvironmentWorld | undefined {
@@ -41,6 +43,7 @@ export function observeEnvironment(read: Read, key: Key, settings: Settings): En
     policies: read.list(networkPolicies, BY_NAMESPACE, namespace),
     labelledPods: read.list(pods, BY_ADDED_LABELS, `${namespace}/${shorten(name)}`),
     admission: read.get(admission, ADMISSION_KEY),
+    told: read.isSynced(records) ? { budget: read.get(budgets, budgetKey(self.metadata.uid)) } : undefined,
     waiting: read.isSynced(records) ? read.list(records, BY_MISSING_CREDENTIAL, self.metadata.uid) : undefined,
   };
 }

@@ -47,6 +47,7 @@ export function world(change: Partial<EnvironmentWorld> = {}): EnvironmentWorld 
     labelledPods: [],
     admission: { trusted: true, problems: [] },
     waiting: [],
+    told: { budget: undefined },
     ...change,
   };
 }

@@ -5,7 +5,7 @@ import type { Announcement } from "./kind.ts";
 const SUMMARIES: readonly string[] = ["Ready", "Succeeded"];
 
 /** Reasons of a summary that is not True and still no trouble: something is under way, somebody wanted it so, or the object that has the trouble tells it. */
-const CALM: ReadonlySet<string> = new Set(["Pending", "Progressing", "EnvironmentNotReady", "Queued", "Starting", "Running", "AwaitingInput", "Suspended", "Cancelled"]);
+const CALM: ReadonlySet<string> = new Set(["Pending", "Progressing", "EnvironmentNotReady", "Queued", "Starting", "Running", "AwaitingInput", "AwaitingToolResult", "AwaitingApproval", "Suspended", "Cancelled"]);
 
 /** A Warning when the summary of an object turns to a problem, or to another one: reason and message are the condition's. Pure. */
 export function announceProblems(before: BaseStatus | undefined, after: BaseStatus): readonly Announcement[] {

@@ -2,7 +2,7 @@ import type { BaseStatus, ObjectMeta, OwnerReference } from "@paddock/api/object
 import type { Claim } from "@paddock/api/conditions";
 import type { NewEvent } from "@paddock/api/log/events";
 import type { ConfigMapKeyRef } from "@paddock/api/refs";
-import type { RecordRequest, PodRegistration } from "@paddock/api/wire/records";
+import type { BudgetRequest, RecordRequest, PodRegistration } from "@paddock/api/wire/records";
 
 /** Namespace and name of an object; what the queue holds. */
 export interface Key {
@@ -68,6 +68,8 @@ export type Action =
   /** `access` as with create. */
   | { readonly verb: "append"; readonly uid: string; readonly events: readonly NewEvent[]; readonly access?: AccessCheck }
   | { readonly verb: "acknowledge"; readonly uid: string }
+  /** What all sessions of an Environment share from now on, told to the gateway. */
+  | { readonly verb: "budget"; readonly environmentUid: string; readonly budget: BudgetRequest }
   /** Cancel and finish a record whose Session is gone; a live GET by UID must confirm that first. */
   | { readonly verb: "abandon"; readonly uid: string; readonly key: Key };
 

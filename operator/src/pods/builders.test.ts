@@ -10,8 +10,8 @@ import { buildSandboxPod } from "./sandbox.ts";
 // The golden files are what reviewers read. After a wanted change: node --test --test-update-snapshots operator/src/pods/builders.test.ts
 
 const golden = { serializers: [(value: unknown) => stringify(value, { lineWidth: 0 })] };
-const { bundle } = record();
-const parts = { session: session(), bundle, settings };
+const { bundle, deadline } = record();
+const parts = { session: session(), bundle, deadline, settings };
 
 function withSpec(change: Partial<Environment["spec"]>): typeof parts {
   return { ...parts, bundle: { ...bundle, environment: { ...bundle.environment, spec: { ...bundle.environment.spec, ...change } } } };
@@ -71,10 +71,11 @@ test("default requests give way to a lower given limit, default limits to a high
   });
 });
 
-test("the pods' last net is a minute behind the session's deadline and never below a second", () => {
-  assert.equal(buildRunnerPod(parts, 1, at(0)).spec.activeDeadlineSeconds, 660);
-  assert.equal(buildSandboxPod(parts, 1, at(599.5)).spec.activeDeadlineSeconds, 61);
-  assert.equal(buildSandboxPod(parts, 1, at(9999)).spec.activeDeadlineSeconds, 1);
+test("the pods' last net is a day behind the session's deadline, for waiting does not count towards it", () => {
+  assert.equal(buildRunnerPod(parts, 1, at(0)).spec.activeDeadlineSeconds, 87_000);
+  assert.equal(buildSandboxPod(parts, 1, at(599.5)).spec.activeDeadlineSeconds, 86_401);
+  assert.equal(buildSandboxPod(parts, 1, at(9999)).spec.activeDeadlineSeconds, 86_400);
+  assert.equal(buildSandboxPod({ ...parts, deadline: undefined }, 1, at(9999)).spec.activeDeadlineSeconds, 87_000, "one that goes on after a wait has its whole time at most");
 });
 
 test("pods follow their Environment's placement, pull secrets and user namespaces, and carry a schedule's and let-through labels only", (t) => {
@@ -92,5 +93,5 @@ test("pods follow their Environment's placement, pull secrets and user namespace
 
 test("the pods of a Conversation are not bound to the time of its first message", () => {
   const { spec } = buildRunnerPod({ ...parts, session: session({ spec: { mode: "Conversation" } }) }, 1, at(500_000));
-  assert.equal(spec.activeDeadlineSeconds, 604_860);
+  assert.equal(spec.activeDeadlineSeconds, 604_800);
 });

@@ -1,5 +1,4 @@
 import type { EnvironmentSpec } from "@paddock/api/environment";
-import { deadlineAt } from "@paddock/api/log/state";
 import { LABELS, MANAGED_BY, POD_SERVICE_ACCOUNT, ownerReference, shorten } from "@paddock/api/names";
 import type { Session } from "@paddock/api/session";
 import type { RecordView } from "@paddock/api/wire/records";
@@ -9,6 +8,8 @@ import { type Settings, isPropagable } from "../settings.ts";
 export interface PodParts {
   readonly session: Session;
   readonly bundle: RecordView["bundle"];
+  /** When the session's time is over, RFC 3339; absent while it does not count. */
+  readonly deadline?: string | undefined;
   readonly settings: Settings;
 }
 
@@ -20,8 +21,8 @@ export interface PodSpecParts {
   readonly activeDeadlineSeconds: number;
 }
 
-/** The last net behind the session's deadline, which the gateway and the operator hold. */
-const NET_SECONDS = 60;
+/** The last net behind the session's deadline, which the gateway and the operator hold. Waiting for people does not count towards that, and pods stay for a while. */
+const NET_SECONDS = 86_400;
 
 /** The net of a Conversation, whose time begins anew with each message: the longest that a session's time can be. */
 const CONVERSATION_SECONDS = 604_800;
@@ -53,10 +54,11 @@ function propagated(given: Readonly<Record<string, string>>, keys: readonly stri
   return Object.fromEntries(keys.filter(isPropagable).flatMap((key) => (given[key] === undefined ? [] : [[key, given[key]]])));
 }
 
-/** A session's pods live a minute longer than the session may. */
-export function podSpecParts({ session, bundle, settings }: PodParts, now: Date): PodSpecParts {
-  const left = session.spec.mode === "Conversation" ? CONVERSATION_SECONDS : Math.ceil((deadlineAt(bundle) - now.getTime()) / 1000);
-  return { environment: bundle.environment.spec, settings, activeDeadlineSeconds: Math.max(1, left + NET_SECONDS) };
+/** A session's pods live a day longer than the session may. */
+export function podSpecParts({ session, bundle, settings, deadline }: PodParts, now: Date): PodSpecParts {
+  const left = deadline === undefined ? bundle.limits.timeoutSeconds : Math.max(0, Math.ceil((Date.parse(deadline) - now.getTime()) / 1000));
+  const net = session.spec.mode === "Conversation" ? CONVERSATION_SECONDS : left + NET_SECONDS;
+  return { environment: bundle.environment.spec, settings, activeDeadlineSeconds: net };
 }
 
 /** Members of the spec that runner and sandbox share: an account without rights and without a token, no second life, and where the Environment puts them. */

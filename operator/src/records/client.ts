@@ -1,7 +1,7 @@
 import * as http from "node:http";
 import * as https from "node:https";
 import type { LogEvent, NewEvent } from "@paddock/api/log/events";
-import { type OperatorAppendReply, type PodRegistration, RECORDS, type RecordRequest, type RecordView } from "@paddock/api/wire/records";
+import { type BudgetRequest, type OperatorAppendReply, type PodRegistration, RECORDS, type RecordRequest, type RecordView } from "@paddock/api/wire/records";
 import { GatewayConnectionError, GatewayError } from "./errors.ts";
 
 /** The gateway as the operator uses it. All calls may be repeated. Throws GatewayError and GatewayConnectionError. */
@@ -9,6 +9,7 @@ export interface GatewayClient {
   /** Creates a record; one that is there already stays as it is and is returned. */
   putRecord(uid: string, record: RecordRequest): Promise<RecordView>;
   putPod(podUid: string, registration: PodRegistration): Promise<void>;
+  putBudget(environmentUid: string, budget: BudgetRequest): Promise<void>;
   /** The events as stored, or the earlier ones when they change nothing. */
   append(uid: string, events: readonly NewEvent[]): Promise<readonly LogEvent[]>;
   acknowledge(uid: string): Promise<void>;
@@ -107,6 +108,9 @@ export function createGatewayClient({ url, ca, onUntrusted, token, permit = () =
     },
     putPod: async (podUid, registration) => {
       await ask({ method: "PUT", path: `/v1/pods/${encodeURIComponent(podUid)}`, body: registration });
+    },
+    putBudget: async (environmentUid, budget) => {
+      await ask({ method: "PUT", path: `/v1/budgets/${encodeURIComponent(environmentUid)}`, body: budget });
     },
     append: async (uid, events) => ((await ask({ method: "POST", path: `${recordPath(uid)}/events`, body: { events } })) as OperatorAppendReply).events,
     acknowledge: async (uid) => {

@@ -52,8 +52,9 @@ function world(start: RecordView, sessionUid?: string, synced = true) {
     state.record = undefined;
   };
   const toLog = createLogWriter({
-    gateway: { append, acknowledge, putPod: () => assert.fail(), putRecord: () => assert.fail() },
+    gateway: { append, acknowledge, putPod: () => assert.fail(), putRecord: () => assert.fail(), putBudget: () => assert.fail() },
     byUid: () => state.record,
+    budgetOf: () => undefined,
     readNamespaceUid: () => assert.fail(),
     readSessionUid: async () => state.sessionUid,
     readTextMap: () => assert.fail(),

@@ -1,13 +1,14 @@
 import type { IncomingMessage } from "node:http";
+import { isDeepStrictEqual } from "node:util";
 import { setTimeout as sleep } from "node:timers/promises";
 import { delayMsOf } from "@paddock/api/backoff";
 import { type ServerEvent, createEventParser } from "@paddock/api/wire/event-stream";
-import type { RecordView } from "@paddock/api/wire/records";
+import type { BudgetView, RecordView } from "@paddock/api/wire/records";
 import { type Store, createStore } from "../cluster/store.ts";
 import { STREAM_BACKOFF } from "../kernel/backoff.ts";
 import type { Key } from "../kernel/kind.ts";
 import type { Feed } from "../kernel/manager.ts";
-import { BY_ENVIRONMENT_OPEN, BY_MISSING_CREDENTIAL, BY_UID } from "../sources.ts";
+import { BY_ENVIRONMENT_OPEN, BY_MISSING_CREDENTIAL, BY_UID, budgetKey } from "../sources.ts";
 import type { GatewayClient } from "./client.ts";
 import { createSpecPool } from "./spec-pool.ts";
 
@@ -18,6 +19,9 @@ export interface RecordStream {
   /** Keys of the feed are `<namespace>/<uid>`: a Session's name may stand for several records, of earlier Sessions. */
   readonly feed: Feed<RecordView>;
   byUid(uid: string): RecordView | undefined;
+  /** Shared budgets, by budgetKey; complete once the records are synced. */
+  readonly budgets: Feed<BudgetView>;
+  budgetOf(environmentUid: string): BudgetView | undefined;
   start(): void;
   /**
    * Connects anew, and is not synced before the gateway has told everything up to then. For whoever begins to lead: what the leader before has written to
@@ -47,10 +51,11 @@ export function createRecordStream({ client, onRestart = () => undefined, onTrou
       [BY_MISSING_CREDENTIAL]: ({ activity, problem, bundle }) => (activity.kind !== "Finished" && problem?.problem === "CredentialMissing" ? bundle.environment.uid : undefined),
     },
   });
+  const budgets = createStore<BudgetView>({ keyOf: ({ environmentUid }) => budgetKey(environmentUid), indexes: {}, isSame: isDeepStrictEqual });
   // Connections that began before the newest `renew` prove nothing.
   let wanted = 0;
   let known = -1;
-  const take = createTaker(store);
+  const take = createTaker(store, budgets);
   const stopping = new AbortController();
   let body: IncomingMessage | undefined;
   let lostAt: number | undefined = performance.now();
@@ -88,6 +93,8 @@ export function createRecordStream({ client, onRestart = () => undefined, onTrou
     // By a Session's own name the newest of its records is found.
     feed: { ...store, isSynced: () => store.isSynced() && known === wanted, get: (key: Key) => newest(store.list(BY_KEY, `${key.namespace}/${key.name}`)) },
     byUid: (uid) => store.list(BY_UID, uid)[0],
+    budgets,
+    budgetOf: (environmentUid) => budgets.get(budgetKey(environmentUid)),
     start: () => {
       running = run();
     },
@@ -113,8 +120,11 @@ interface Taker {
 
 // Before the first `synced`, and from a `reset` to its `synced`, views are collected aside and replace the store as one: a half list would say that
 // records are missing which are only not sent yet.
-function createTaker(store: Store<RecordView>): Taker {
+function createTaker(store: Store<RecordView>, budgets: Store<BudgetView>): Taker {
   let collecting: Map<string, RecordView> | undefined = new Map();
+  // Told anew with each connection, and with no place in the records' order: collected up to each `synced`.
+  let told = new Map<string, BudgetView>();
+  let isTelling = true;
   let lastId: string | undefined;
   const shared = createSpecPool();
 
@@ -127,7 +137,16 @@ function createTaker(store: Store<RecordView>): Taker {
     const [view] = store.list(BY_UID, uid);
     if (view !== undefined && collecting === undefined) store.remove({ namespace: view.namespace, name: uid });
   };
+  const applyBudget = (view: BudgetView): void => {
+    if (isTelling) told.set(view.environmentUid, view);
+    else if (!isDeepStrictEqual(budgets.get(budgetKey(view.environmentUid)), view)) budgets.set(view);
+  };
   const finishList = (): void => {
+    // Before the records: a session whose record is known to be missing is not to be bound on a budget that is not known.
+    if (isTelling) budgets.replace([...told.values()], () => true);
+    told = new Map();
+    isTelling = false;
+    if (!budgets.isSynced()) budgets.markSynced();
     if (collecting !== undefined) {
       const views = [...collecting.values()];
       collecting = undefined;
@@ -140,6 +159,7 @@ function createTaker(store: Store<RecordView>): Taker {
   return {
     event: ({ event: type, data, id }) => {
       if (type === "record") applyView(shared(JSON.parse(data) as RecordView));
+      else if (type === "budget") applyBudget(JSON.parse(data) as BudgetView);
       else if (type === "gone") applyGone((JSON.parse(data) as { readonly uid: string }).uid);
       else if (type === "reset") collecting = new Map();
       else if (type === "synced") finishList();
@@ -148,6 +168,8 @@ function createTaker(store: Store<RecordView>): Taker {
     },
     lastEventId: () => lastId,
     begin: () => {
+      told = new Map();
+      isTelling = true;
       if (collecting !== undefined) lastId = undefined;
       if (lastId === undefined) collecting = new Map();
       return lastId;

@@ -37,6 +37,7 @@ async function open(t: TestContext): Promise<Bench> {
   const act = createLogWriter({
     gateway: client,
     byUid: () => undefined,
+    budgetOf: () => undefined,
     readNamespaceUid: async () => "n1",
     readSessionUid: async () => undefined,
     readTextMap: async ({ namespace, name }) => {

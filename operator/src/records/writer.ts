@@ -1,17 +1,20 @@
 import type { NewEvent } from "@paddock/api/log/events";
-import type { RecordView } from "@paddock/api/wire/records";
+import { isSameUsd } from "@paddock/api/log/money";
+import type { BudgetView, RecordView } from "@paddock/api/wire/records";
 import type { Receipt } from "../kernel/expectations.ts";
 import type { Action, Key } from "../kernel/kind.ts";
 import type { GatewayClient } from "./client.ts";
 import { completeRecord, type ReadTextMap } from "./texts.ts";
 
 /** The actions that go to the gateway. */
-export type LogAction = Extract<Action, { verb: "bind" | "register" | "append" | "acknowledge" | "abandon" }>;
+export type LogAction = Extract<Action, { verb: "bind" | "register" | "append" | "acknowledge" | "abandon" | "budget" }>;
 
 export interface LogWriterOptions {
-  readonly gateway: Pick<GatewayClient, "putRecord" | "putPod" | "append" | "acknowledge">;
+  readonly gateway: Pick<GatewayClient, "putRecord" | "putPod" | "putBudget" | "append" | "acknowledge">;
   /** The record as the stream has shown it. */
   byUid(uid: string): RecordView | undefined;
+  /** The same of an Environment's shared budget. */
+  budgetOf(environmentUid: string): BudgetView | undefined;
   /** Live reads at the API server. */
   readNamespaceUid(namespace: string): Promise<string>;
   /** UID of the Session of that name; undefined when there is none. */
@@ -20,7 +23,7 @@ export interface LogWriterOptions {
 }
 
 /** Everything the operator writes to the gateway. Throws what gateway and live reads throw. */
-export function createLogWriter({ gateway, byUid, readNamespaceUid, readSessionUid, readTextMap }: LogWriterOptions): (action: LogAction) => Promise<Receipt | undefined> {
+export function createLogWriter({ gateway, byUid, budgetOf, readNamespaceUid, readSessionUid, readTextMap }: LogWriterOptions): (action: LogAction) => Promise<Receipt | undefined> {
   const append = async (uid: string, events: readonly NewEvent[]): Promise<Receipt> => {
     const stored = await gateway.append(uid, events);
     const seq = Math.max(0, ...stored.map((event) => event.seq));
@@ -51,6 +54,11 @@ export function createLogWriter({ gateway, byUid, readNamespaceUid, readSessionU
       case "register":
         await gateway.putPod(action.podUid, action.registration);
         return undefined;
+      case "budget": {
+        const { environmentUid, budget } = action;
+        await gateway.putBudget(environmentUid, budget);
+        return { reached: () => isSameUsd(budgetOf(environmentUid)?.costUSDPerDay, budget.costUSDPerDay) };
+      }
       case "append":
         return append(action.uid, action.events);
       case "acknowledge":

@@ -2,6 +2,7 @@ import type { NewEvent } from "@paddock/api/log/events";
 import { ANNOTATIONS } from "@paddock/api/names";
 import type { Schedule } from "@paddock/api/schedule";
 import type { Session } from "@paddock/api/session";
+import type { RecordView } from "@paddock/api/wire/records";
 import type { Action } from "../kernel/kind.ts";
 import { deleteSession, isFinished } from "./history.ts";
 import { conversationName, generationOf, runName } from "./names.ts";
@@ -75,8 +76,12 @@ function obstacle({ spec }: Schedule, { session, record }: Conversation): string
   if (isFinished(session)) return undefined;
   const { name, namespace } = session.metadata;
   if (record === undefined) return `Session ${name} is not bound yet: see kubectl describe session ${name} -n ${namespace}`;
-  const isBusy = record.activity.kind === "Active" && (spec.concurrencyPolicy ?? "Forbid") === "Forbid";
-  return isBusy ? waitingFor(session) : undefined;
+  return isBusy(record) && (spec.concurrencyPolicy ?? "Forbid") === "Forbid" ? waitingFor(session) : undefined;
+}
+
+/** Until it has answered: an approval or a tool's result that it waits for is part of its work. */
+function isBusy({ activity }: RecordView): boolean {
+  return activity.kind === "Active" || (activity.kind === "Waiting" && activity.for !== "input");
 }
 
 function send(self: Schedule, { session, generation }: Conversation, key: string): Firing {

@@ -110,7 +110,7 @@ function open(initial: ScheduleSpec): House {
     get: <T>(source: Source<T>) => (source.name === schedules.name ? (house.self as T) : undefined),
     list: <T>(source: Source<T>, index: string, value: string): readonly T[] => {
       if (source.name === sessions.name && index === BY_SCHEDULE) return [...house.sessions.values()].filter(({ metadata }) => metadata.ownerReferences?.some(({ uid }) => uid === value)) as T[];
-      if (source.name === records.name && index === BY_UID) return (inputs.has(value) ? [{ uid: value, activity: { kind: house.activity } }] : []) as T[];
+      if (source.name === records.name && index === BY_UID) return (inputs.has(value) ? [{ uid: value, activity: { kind: house.activity, for: "input" } }] : []) as T[];
       return [];
     },
     isSynced: () => true,

@@ -1,7 +1,10 @@
+import type { Environment } from "@paddock/api/environment";
 import type { SessionStatus } from "@paddock/api/session";
 import type { BindRecord, Plan } from "../kernel/kind.ts";
+import { isBudgetTold } from "../sources.ts";
 import { buildBundle } from "./bundle.ts";
-import { requeueAt } from "./deadline.ts";
+import { SILENT_MS, claimWaiting } from "./claim.ts";
+import { leftMs, requeueAt } from "./deadline.ts";
 import { type Obstacle, findAgentFault, groundOf } from "./ground.ts";
 import type { SessionWorld } from "./observe.ts";
 import { planEnd } from "./outcome.ts";
@@ -15,17 +18,28 @@ const MISSING_RETRY_MS = 5_000;
  * record, once the stream shows it, is what later passes go by. Pure.
  */
 export function decideBinding(world: SessionWorld, now: Date): Plan<SessionStatus> {
-  const { self, agent, environment, pods, queued } = world;
+  const { self, agent, environment, budget, pods, queued } = world;
   if (self.spec.cancel === true) return planEnd({ self, pods, outcome: "Cancelled", message: "spec.cancel was set before the session was bound." }, now);
+  if (self.spec.suspend === true) return { actions: [], claims: claimWaiting("Suspended", SUSPENDED_UNBOUND) };
   const obstacle = findObstacle(world);
   if (obstacle !== undefined) return planHindered(self, obstacle);
   if (queued !== undefined) return planQueued(self, queued);
   // Without an obstacle there are both.
   if (agent === undefined || environment === undefined) return { actions: [], claims: undefined };
+  if (!isBudgetTold(environment, budget)) return awaitBudget(world, environment, now);
   const bundle = buildBundle({ session: self, agent, environment }, now);
   const texts = textsOf(world);
   const record: BindRecord = { bundle, prompt: self.spec.prompt, ...texts };
   return { actions: [{ verb: "bind", uid: self.metadata.uid, record }], claims: undefined, ...requeueAt(Object.keys(texts).length === 0 ? undefined : MISSING_RETRY_MS) };
+}
+
+const SUSPENDED_UNBOUND = "The session was made with spec.suspend: true and begins when that is false.";
+
+/** Nobody spends what the Environment has just taken back: the gateway is told first, which takes a moment and wakes the session. */
+function awaitBudget({ self }: SessionWorld, environment: Environment, now: Date): Plan<SessionStatus> {
+  const left = leftMs(Date.parse(self.metadata.creationTimestamp), SILENT_MS, now);
+  if (left > 0) return { actions: [], claims: undefined, requeueAfterMs: left };
+  return planHindered(self, { reason: "EnvironmentNotReady", message: `spec.budget of Environment ${environment.metadata.name} is being told to the gateway.`, isBrief: true });
 }
 
 /** What keeps an unbound session from being bound, and a bound one from getting pods; its turn in the queue aside. Pure. */

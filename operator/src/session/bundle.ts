@@ -2,6 +2,7 @@ import type { Agent } from "@paddock/api/agent";
 import { DEFAULT_LIMITS, type Environment } from "@paddock/api/environment";
 import type { Bundle } from "@paddock/api/log/bundle";
 import { digestOf } from "@paddock/api/log/canonical";
+import { parseUsd } from "@paddock/api/log/money";
 import { traceIdOf } from "@paddock/api/names";
 import type { Session } from "@paddock/api/session";
 
@@ -33,7 +34,25 @@ export function buildLimits({ session, agent, environment }: BundleParts): Bundl
   return {
     maxTurns: tightest(asked?.maxTurns, agent.spec.limits?.maxTurns, ceiling?.maxTurns ?? DEFAULT_LIMITS.maxTurns),
     timeoutSeconds: tightest(asked?.timeoutSeconds, ceiling?.timeoutSeconds ?? DEFAULT_LIMITS.timeoutSeconds),
+    ...spendingLimits(asked, ceiling),
   };
+}
+
+type Spending = Pick<Bundle["limits"], "costUSD" | "totalTokens">;
+
+/** Money and tokens, which have no default. */
+function spendingLimits(asked: Spending = {}, ceiling: Spending = {}): Spending {
+  const amounts = [asked.costUSD, ceiling.costUSD].filter((amount) => amount !== undefined);
+  const tokens = [asked.totalTokens, ceiling.totalTokens].filter((count) => count !== undefined);
+  return {
+    ...(amounts.length === 0 ? {} : { costUSD: amounts.reduce(cheaper) }),
+    ...(tokens.length === 0 ? {} : { totalTokens: Math.min(...tokens) }),
+  };
+}
+
+/** Amounts are compared as money: as text "10" would be less than "2.50". */
+function cheaper(a: string, b: string): string {
+  return parseUsd(a) <= parseUsd(b) ? a : b;
 }
 
 function tightest(...limits: readonly (number | undefined)[]): number {

@@ -1,12 +1,19 @@
 import type { Claim, SessionCondition, SessionOutcome, SessionReason, SessionWaitingReason } from "@paddock/api/conditions";
 import { cutText } from "@paddock/api/cut";
+import type { WaitingFor } from "@paddock/api/log/state";
 import type { Condition } from "@paddock/api/object";
-import type { Session } from "@paddock/api/session";
-import type { Fault } from "../kernel/kind.ts";
+import type { Session, SessionStatus } from "@paddock/api/session";
+import type { RecordView } from "@paddock/api/wire/records";
+import type { Announcement, Fault } from "../kernel/kind.ts";
+import { announceProblems } from "../kernel/announce.ts";
+import { describeApprovals } from "./approvals.ts";
 import type { SessionWorld } from "./observe.ts";
 
 /** API server's limit for a condition's message is 32768 characters; nobody reads more than this in a table. */
 export const MAX_MESSAGE = 1024;
+
+/** A Session as old as this that has heard nothing is told why. */
+export const SILENT_MS = 5_000;
 
 export type SessionClaim = Claim<SessionCondition, SessionReason>;
 
@@ -37,15 +44,41 @@ export function claimCancelling(self: Session): readonly SessionClaim[] {
   return [...claims, { type: "Cancelling", status: "True", reason: "Cancelled", message: "The runner has a moment to record what is known." }];
 }
 
-/** A Conversation's claims are completed by whether it waits for its next message. */
-export function completeClaims({ spec }: Session, claims: readonly Claim[]): readonly Claim[] {
+/** What a session waits for stands beside how it is: facts, which hold whatever its reason says. Pure. */
+export function completeClaims({ self, record }: Pick<SessionWorld, "self" | "record">, claims: readonly Claim[]): readonly Claim[] {
   const succeeded = claims.find(({ type }) => type === "Succeeded");
-  if (spec.mode !== "Conversation" || succeeded === undefined) return claims;
-  return [...claims, { type: "AwaitingInput", status: succeeded.reason === "AwaitingInput" ? "True" : "False", reason: succeeded.reason, message: "" }];
+  if (succeeded === undefined) return claims;
+  const isOver = claims.some(({ type, status }) => type === "Finished" && status === "True");
+  return [...claims, ...claimInput(self, isOver ? undefined : record, succeeded), ...(isOver ? [] : claimHeld(self, record))];
+}
+
+/** Whether somebody outside has to say something: always told of a Conversation, of a Task while it is so. */
+function claimInput({ spec }: Session, record: RecordView | undefined, { reason }: Claim): readonly Claim[] {
+  const wanted = record?.activity.kind === "Waiting" ? INPUTS[record.activity.for] : undefined;
+  if (wanted !== undefined) return [{ type: "AwaitingInput", status: "True", reason: wanted, message: "" }];
+  return spec.mode === "Conversation" ? [{ type: "AwaitingInput", status: "False", reason, message: "" }] : [];
+}
+
+const INPUTS: Readonly<Partial<Record<WaitingFor, SessionReason>>> = { input: "AwaitingInput", tool: "AwaitingToolResult" };
+
+function claimHeld({ spec }: Session, record: RecordView | undefined): readonly SessionClaim[] {
+  const asked = record === undefined ? "" : describeApprovals(record);
+  const isSuspended = record === undefined ? spec.suspend === true : record.suspended;
+  return [
+    ...(asked === "" ? [] : [{ type: "AwaitingApproval", status: "True", reason: "AwaitingApproval", message: cut(asked) } as const]),
+    ...(isSuspended ? [{ type: "Suspended", status: "True", reason: "Suspended", message: "spec.suspend is true: nothing new begins." } as const] : []),
+  ];
 }
 
 export function conditionOf({ status }: Session, type: SessionCondition): Condition | undefined {
   return status?.conditions?.find((condition) => condition.type === type);
+}
+
+/** Problems, and, once, that a call has begun to wait for somebody. Pure. */
+export function announceSession(before: SessionStatus | undefined, after: SessionStatus): readonly Announcement[] {
+  const asks = (status: SessionStatus | undefined): Condition | undefined => status?.conditions?.find(({ type }) => type === "AwaitingApproval");
+  const asked = asks(before) === undefined ? asks(after) : undefined;
+  return [...announceProblems(before, after), ...(asked === undefined ? [] : [{ type: "Normal", reason: "ApprovalNeeded", message: asked.message } as const])];
 }
 
 export function isFinished(self: Session): boolean {

@@ -1,10 +1,8 @@
-import { deadlineAt } from "@paddock/api/log/state";
 import type { RecordView } from "@paddock/api/wire/records";
 
-/** Milliseconds until the time of what is under way is over, 0 or less when it is; undefined while a Conversation waits. */
-export function deadlineLeftMs({ activity, bundle, deadline }: RecordView, now: Date): number | undefined {
-  if (deadline !== undefined) return Date.parse(deadline) - now.getTime();
-  return activity.kind === "Active" ? deadlineAt(bundle) - now.getTime() : undefined;
+/** Milliseconds until the time of what is under way is over, 0 or less when it is; undefined while the session waits, and until a runner goes on. */
+export function deadlineLeftMs({ deadline }: RecordView, now: Date): number | undefined {
+  return deadline === undefined ? undefined : Date.parse(deadline) - now.getTime();
 }
 
 /** Milliseconds until `delayMs` after `at`; 0 or less when that has passed. */

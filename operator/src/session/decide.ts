@@ -1,23 +1,22 @@
 import type { SessionStatus } from "@paddock/api/session";
 import type { RecordView } from "@paddock/api/wire/records";
 import type { Plan } from "../kernel/kind.ts";
+import { askPeople } from "./approvals.ts";
 import { decideBinding } from "./binding.ts";
-import { claimWaiting, completeClaims, conditionOf, isFinished } from "./claim.ts";
+import { SILENT_MS, claimWaiting, completeClaims, conditionOf, isFinished } from "./claim.ts";
 import { deadlineLeftMs, leftMs, requeueAt } from "./deadline.ts";
 import type { SessionWorld } from "./observe.ts";
 import { decideDeleted, decideLeftovers, decideOutcome, planEnd, planFinish } from "./outcome.ts";
 import { decideRunner } from "./runner.ts";
 import { decideSandbox } from "./sandbox.ts";
 import { decideStop } from "./stop.ts";
+import { claimSuspended, decideSuspended, decideSuspension } from "./suspension.ts";
 import { decideWaiting } from "./waiting.ts";
-
-/** A Session as old as this that has heard nothing is told why. */
-const SILENT_MS = 5_000;
 
 /** What to do about a Session. Pure. */
 export function decideSession(world: SessionWorld, now: Date): Plan<SessionStatus> {
   const plan = decideCase(world, now);
-  return plan.claims === undefined ? plan : { ...plan, claims: completeClaims(world.self, plan.claims) };
+  return plan.claims === undefined ? plan : { ...plan, claims: completeClaims(world, plan.claims) };
 }
 
 /** A list of cases, the first that fits. */
@@ -29,7 +28,24 @@ function decideCase(world: SessionWorld, now: Date): Plan<SessionStatus> {
   if (isLogLost(world)) return loseLog(world, now);
   if (record === undefined) return decideBinding(world, now);
   if (record.activity.kind === "Finished") return decideOutcome(world, record, record.activity);
-  return decideStop(world, record, now) ?? (record.activity.kind === "Waiting" ? decideWaiting(world, record, { ...record.activity, now }) : decideActive(world, record, now));
+  return decideStop(world, record, now) ?? decideSuspension(world, record) ?? decideLive(world, record, now);
+}
+
+/** What goes on, or waits; whoever waits for people has asked them. */
+function decideLive(world: SessionWorld, record: RecordView, now: Date): Plan<SessionStatus> {
+  const plan = decideWork(world, record, now);
+  // Asked last: an Approval that is refused must not keep pods away. Of a run that is being ended nothing is asked any more.
+  return isEnding(plan) ? plan : { ...plan, actions: [...plan.actions, ...askPeople(world, record)] };
+}
+
+function decideWork(world: SessionWorld, record: RecordView, now: Date): Plan<SessionStatus> {
+  if (record.activity.kind === "Waiting") return decideWaiting(world, record, { wait: record.activity, now });
+  if (!record.suspended) return decideActive(world, record, now);
+  return decideSuspended(world, record, now) ?? claimSuspended(record, decideActive(world, record, now));
+}
+
+function isEnding({ actions }: Plan<SessionStatus>): boolean {
+  return actions.some((action) => action.verb === "append" && action.events.some(({ type }) => type === "run.finished"));
 }
 
 // A record that is older than what status has told would run again what has run before: a lost or restored volume.
@@ -43,8 +59,7 @@ function decideActive(world: SessionWorld, record: RecordView, now: Date): Plan<
   const runner = decideRunner(world, record, { trouble: sandbox.trouble, now });
   // The runner first: a sandbox that is refused must not keep it away, and without it nobody needs one. decideStop has left the deadline in the future, and
   // neither part asks for a time that has come: never 0.
-  const isEnding = runner.actions.some(({ verb }) => verb === "append");
-  return { ...runner, actions: isEnding ? runner.actions : [...runner.actions, ...sandbox.actions], ...requeueAt(deadlineLeftMs(record, now), sandbox.requeueAfterMs, runner.requeueAfterMs) };
+  return { ...runner, actions: isEnding(runner) ? runner.actions : [...runner.actions, ...sandbox.actions], ...requeueAt(deadlineLeftMs(record, now), sandbox.requeueAfterMs, runner.requeueAfterMs) };
 }
 
 function loseLog(world: SessionWorld, now: Date): Plan<SessionStatus> {

@@ -3,6 +3,7 @@ import { ENVIRONMENT_ADVISORY_REASONS, type SessionWaitingReason } from "@paddoc
 import type { Environment } from "@paddock/api/environment";
 import type { Condition } from "@paddock/api/object";
 import type { Session } from "@paddock/api/session";
+import { buildLimits } from "./bundle.ts";
 import type { SessionWorld } from "./observe.ts";
 
 /** The Environment that a session's next pod would run in, or why no pod may be made now. */
@@ -43,12 +44,23 @@ export function findAgentFault({ self, agent, environment }: { readonly self: Se
     return { reason: "Forbidden", message: `Agent ${agentName} is not in spec.allowedAgents of Environment ${environmentName}: ${fix}, or create a Session with another Agent` };
   }
   const names = models.map((model) => model.name);
-  if (names.includes(agent.spec.model.name)) return findUselessFiles({ self, agent, environment });
+  if (names.includes(agent.spec.model.name)) return findUnknownPrice({ self, agent, environment }) ?? findUselessFiles({ self, agent, environment });
   const fix = `name one of ${names.join(", ")} in Agent ${agentName} or add it to the Environment`;
   return {
     reason: "ModelNotFound",
     message: `Agent ${agentName} asks for model ${agent.spec.model.name}, which Environment ${environmentName} does not have: ${fix} (Session ${namespace}/${name} goes on by itself)`,
   };
+}
+
+/** Money cannot be held to a limit by who does not know what an answer costs. */
+function findUnknownPrice({ self, agent, environment }: { readonly self: Session; readonly agent: Agent; readonly environment: Environment }): Obstacle | undefined {
+  const { models, budget, limits } = environment.spec;
+  const isLimited = buildLimits({ session: self, agent, environment }).costUSD !== undefined || budget?.costUSDPerDay !== undefined;
+  const model = models.find(({ name }) => name === agent.spec.model.name);
+  if (!isLimited || model === undefined || model.pricing !== undefined) return undefined;
+  const { name } = environment.metadata;
+  const field = self.spec.limits?.costUSD !== undefined ? "spec.limits.costUSD of the Session" : `spec.${limits?.costUSD !== undefined ? "limits.costUSD" : "budget.costUSDPerDay"} of Environment ${name}`;
+  return { reason: "PriceUnknown", message: `Money is limited by ${field}, and Environment ${name} has no pricing for model ${model.name}, so nobody can tell what it costs: add spec.models[${model.name}].pricing (the session goes on by itself then)` };
 }
 
 /** Files are put into sandboxes: without one they would be taken and never seen. */

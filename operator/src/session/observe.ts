@@ -1,11 +1,12 @@
 import type { Agent } from "@paddock/api/agent";
+import { type Approval, isGenuine } from "@paddock/api/approval";
 import type { Environment } from "@paddock/api/environment";
 import { LABELS, runnerPodName, sandboxPodName } from "@paddock/api/names";
 import type { Session } from "@paddock/api/session";
-import type { RecordView } from "@paddock/api/wire/records";
+import type { BudgetView, RecordView } from "@paddock/api/wire/records";
 import type { Key, Read } from "../kernel/kind.ts";
 import type { Settings } from "../settings.ts";
-import { BY_SESSION_UID, BY_UID, type PodView, agents, environments, pods, records, sessions } from "../sources.ts";
+import { BY_SESSION_UID, BY_UID, type PodView, agents, approvals, budgetKey, budgets, environments, pods, records, sessions } from "../sources.ts";
 import { findObstacle } from "./binding.ts";
 import { isFinished } from "./claim.ts";
 import { type Queued, type Slots, standingOf } from "./slots.ts";
@@ -19,6 +20,10 @@ export interface SessionWorld {
   readonly record: RecordView | undefined;
   readonly agent: Agent | undefined;
   readonly environment: Environment | undefined;
+  /** The Environment's shared budget as the gateway has it; known once the records are. */
+  readonly budget: BudgetView | undefined;
+  /** Approvals of this Session that do not say yet how they ended. */
+  readonly approvals: readonly Approval[];
   /** The session wants a slot of its Environment, lacks nothing else and has to wait for one. */
   readonly queued?: Queued | undefined;
   /** Pods of this Session: owned by it, labelled as its own and named as the operator names them. */
@@ -38,6 +43,7 @@ export function observeSession(read: Read, key: Key, { settings, slots }: Surrou
   if (self === undefined) return undefined;
   const { namespace } = key;
   const [record] = read.list(records, BY_UID, self.metadata.uid);
+  const environment = read.get(environments, { namespace, name: self.spec.environmentRef.name });
   const isOurs = (pod: PodView): boolean => isPodOf(self, pod);
   const world: SessionWorld = {
     self,
@@ -45,7 +51,9 @@ export function observeSession(read: Read, key: Key, { settings, slots }: Surrou
     isRecordsSynced: read.isSynced(records),
     record,
     agent: read.get(agents, { namespace, name: self.spec.agentRef.name }),
-    environment: read.get(environments, { namespace, name: self.spec.environmentRef.name }),
+    environment,
+    budget: environment === undefined ? undefined : read.get(budgets, budgetKey(environment.metadata.uid)),
+    approvals: read.list(approvals, BY_SESSION_UID, self.metadata.uid).filter(isGenuine),
     pods: read.list(pods, BY_SESSION_UID, self.metadata.uid).filter(isOurs),
     strangers: podNames(self, record).flatMap((name) => read.get(pods, { namespace, name }) ?? []).filter((pod) => !isOurs(pod)),
   };

@@ -53,8 +53,8 @@ export function planEnd(
  * After the end: pods that are left go, then the record is acknowledged, and last the Session goes when its time to live is over. A record that still
  * runs behind a terminal status is ended, or its runner would work on for nobody. Pure.
  */
-export function decideLeftovers({ self, record, pods, isRecordsSynced }: SessionWorld, now: Date): Plan<SessionStatus> {
-  const actions = [...deletePods(pods), ...closeRecord(self, record)];
+export function decideLeftovers({ self, record, pods, approvals, isRecordsSynced }: SessionWorld, now: Date): Plan<SessionStatus> {
+  const actions = [...deletePods(pods), ...closeRecord(self, record, approvals.length === 0)];
   if (actions.length > 0 || !isRecordsSynced || record !== undefined) return { actions, claims: undefined };
   return expire(self, now);
 }
@@ -68,9 +68,10 @@ function expire({ metadata, spec, status }: Session, now: Date): Plan<SessionSta
   return { actions: [{ verb: "delete", resource: "Session", key: { namespace, name }, uid }], claims: undefined };
 }
 
-function closeRecord({ metadata }: Session, record: RecordView | undefined): readonly Action[] {
+/** `isTold`: no Approval has to read in the record how it ended. */
+function closeRecord({ metadata }: Session, record: RecordView | undefined, isTold: boolean): readonly Action[] {
   if (record === undefined) return [];
-  if (record.activity.kind === "Finished") return [{ verb: "acknowledge", uid: record.uid }];
+  if (record.activity.kind === "Finished") return isTold ? [{ verb: "acknowledge", uid: record.uid }] : [];
   const reason = `Session ${metadata.namespace}/${metadata.name} has finished already, as its status says.`;
   return [{ verb: "append", uid: record.uid, events: [buildRunFinished(record, "Cancelled", reason)] }];
 }

@@ -17,7 +17,7 @@ const DISCONNECTED_MS = 60_000;
  *    └── (Alive)        └───────────────  Lost ──▶ run.finished RunnerFailed (three in a row)
  */
 export type RunnerState =
-  /** No attempt is counted, or a Conversation has given up its pods. `attempt` is the next. */
+  /** No attempt is counted, or a session that waited has given up its pods. `attempt` is the next. */
   | { readonly kind: "New"; readonly attempt: number }
   /** The attempt is counted and its pod does not exist yet. */
   | { readonly kind: "Counted"; readonly attempt: number }

@@ -52,7 +52,7 @@ export function decideRunner(world: SessionWorld, record: RecordView, { trouble,
   }
 }
 
-/** The first attempt, or the first after a Conversation was woken, which needs a slot and a firm ground anew. */
+/** The first attempt, or the first after a session that had given up its pods goes on, which needs a slot and a firm ground anew. */
 function startRunner(world: SessionWorld, record: RecordView, attempt: number): Plan<SessionStatus> {
   const { self, queued } = world;
   const obstacle = isReleased(self.status) ? findObstacle(world) : undefined;
@@ -84,7 +84,7 @@ function makeRunner(world: SessionWorld, record: RecordView, { state: { attempt 
   const ground = groundOf(world);
   if (!ground.isFirm) return { actions: [], claims: claimWaiting(ground.reason, ground.message) };
   const names = { name: runnerPodName(record.name, attempt), evidence: runnerPodName(record.name, attempt - 1) };
-  const object = buildRunnerPod({ session: world.self, bundle: record.bundle, settings: world.settings }, attempt, now);
+  const object = buildRunnerPod({ session: world.self, bundle: record.bundle, deadline: record.deadline, settings: world.settings }, attempt, now);
   return { actions: [...deletePods(supersededPods(world.pods, "runner", names)), { verb: "create", object }], claims: undefined, requeueAfterMs: CREATE_RETRY_MS };
 }
 

@@ -79,6 +79,7 @@ export function record(change: Partial<RecordView> = {}): RecordView {
       traceId: traceIdOf("session-uid"),
     },
     runner: { epoch: 0, connected: false, since: START },
+    deadline: at(600).toISOString(),
     sandbox: { requested: 0, pending: false },
     cancelled: false,
     suspended: false,
@@ -116,7 +117,7 @@ export function failed(exitCode: number, { reason = "Error", finishedAt = START 
 }
 
 export function world(change: Partial<SessionWorld> = {}): SessionWorld {
-  return { self: session(), settings, isRecordsSynced: true, record: undefined, agent, environment, pods: [], strangers: [], ...change };
+  return { self: session(), settings, isRecordsSynced: true, record: undefined, agent, environment, budget: undefined, approvals: [], pods: [], strangers: [], ...change };
 }
 
 /** Status of a session whose n-th attempt is counted. */

@@ -32,7 +32,7 @@ const MAX_DELAY_MS = 30_000;
 
 /** The n-th request of the log is answered by the pod `<session>-s<n>`; a bound pod that has ended is reported as lost. Pure. */
 export function decideSandbox(world: SessionWorld, record: RecordView, now: Date): SandboxPart {
-  // A woken Conversation has no pods before it has a runner again.
+  // A session that was woken has no pods before it has a runner again.
   if (isReleased(world.self.status)) return NOTHING;
   const { pending, bound } = record.sandbox;
   if (bound !== undefined) return watchBound(world, record, bound);
@@ -54,7 +54,7 @@ function makeSandbox(world: SessionWorld, record: RecordView, now: Date): Sandbo
   if (delay > 0) return { actions: [], requeueAfterMs: delay };
   const ground = groundOf(world);
   if (!ground.isFirm) return { actions: [], trouble: ground };
-  const object = buildSandboxPod({ session: world.self, bundle: record.bundle, settings: world.settings }, n, now);
+  const object = buildSandboxPod({ session: world.self, bundle: record.bundle, deadline: record.deadline, settings: world.settings }, n, now);
   return { actions: [...deletePods(supersededPods(world.pods, "sandbox", names)), { verb: "create", object }], requeueAfterMs: CREATE_RETRY_MS };
 }
 

@@ -1,7 +1,7 @@
 import type { SessionStatus } from "@paddock/api/session";
 import type { Fault, Kind } from "../kernel/kind.ts";
 import type { Settings } from "../settings.ts";
-import { explainFault } from "./claim.ts";
+import { announceSession, explainFault } from "./claim.ts";
 import { decideSession } from "./decide.ts";
 import { type SessionWorld, observeSession } from "./observe.ts";
 import { createSlots } from "./slots.ts";
@@ -16,6 +16,7 @@ export function sessionKind(settings: () => Settings): Kind<SessionWorld, Sessio
     name: "Session",
     observe: (read, key) => observeSession(read, key, { settings: settings(), slots }),
     decide: decideSession,
+    announce: announceSession,
     explain: (world, fault) => {
       if (world.record === undefined && REFUSALS.has(fault.kind)) slots.release(world.self);
       return explainFault(world, fault);

@@ -18,26 +18,27 @@ export interface Queued {
 /**
  * Where a session stands towards the slots of its Environment:
  *
- *   Wants ──bind──▶ Holds ──answered and idle, pods given up──▶ Aside ──next input──▶ Wants
+ *   Wants ──bind──▶ Holds ──waits or suspended, pods given up──▶ Aside ──goes on──▶ Wants
  *
  * and Aside for good once its record has finished. Its pods may still be ending then: a slot is a session's, not a pod's.
  */
 export type Standing = "Wants" | "Holds" | "Aside";
 
 export function standingOf(self: Session, record: RecordView | undefined): Standing {
-  const wants = isLeaving(self) ? "Aside" : "Wants";
+  const wants = isOut(self) ? "Aside" : "Wants";
   // Bound and without a record: its log is lost while its pods may run, and nothing tells before the session has ended.
   if (record === undefined) return self.status?.startTime === undefined ? wants : "Holds";
   if (record.activity.kind === "Finished") return "Aside";
   if (!isReleased(self.status)) return "Holds";
-  return record.activity.kind === "Waiting" || record.cancelled ? "Aside" : wants;
+  return record.activity.kind === "Waiting" || record.cancelled || record.suspended ? "Aside" : wants;
 }
 
-function isLeaving({ spec, metadata }: Session): boolean {
-  return spec.cancel === true || metadata.deletionTimestamp !== undefined;
+/** It is leaving, or would begin nothing. */
+function isOut({ spec, metadata }: Session): boolean {
+  return spec.cancel === true || spec.suspend === true || metadata.deletionTimestamp !== undefined;
 }
 
-/** Status says that the session has given up its runner and has had one: a Conversation that waits, or has just been woken. */
+/** Status says that the session has given up its runner: one that waits or is suspended, or has just been woken. */
 export function isReleased(status: Session["status"]): boolean {
   return status?.runner !== undefined && status.runner.podName === undefined;
 }

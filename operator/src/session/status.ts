@@ -30,7 +30,7 @@ export function buildStatus(record: RecordView, before: SessionStatus | undefine
     turns: record.turns,
     toolCalls: record.toolCalls,
     lastEventSeq: record.lastSeq,
-    usage: record.turns === 0 ? undefined : record.usage,
+    usage: record.turns === 0 && record.usage.uncertainCostUSD === undefined ? undefined : record.usage,
     recentSteps: record.recentSteps.length === 0 ? undefined : [...record.recentSteps],
   };
 }
@@ -41,6 +41,6 @@ function traceOf({ bundle: { traceId, environment } }: RecordView): StatusFields
 
 /** Only while the Conversation waits: afterwards it answers a message that nobody sees beside it. */
 function answerOf({ activity, answer }: RecordView): StatusFields["answer"] {
-  if (answer === undefined || activity.kind !== "Waiting") return undefined;
+  if (answer === undefined || activity.kind !== "Waiting" || activity.for !== "input") return undefined;
   return { text: answer.text, truncated: answer.truncated ? true : undefined };
 }
