@@ -11,8 +11,9 @@ const KEPT_SCHEMAS = 256;
 const SCHEMA_BYTES = 65_536;
 const MOST_FAULTS = 8;
 const FAULT_CHARS = 300;
-/** A pattern in somebody's schema may take for ever on some text: everybody's gateway must not. */
-const PATIENCE_MS = 500;
+/** A pattern in somebody's schema may take for ever on some text: everybody's gateway must not. A schema that did so often is not tried again. */
+const PATIENCE_MS = 1000;
+const MOST_FAILURES = 3;
 
 /** Whether arguments fit a schema; [] when they do. */
 type Check = (args: unknown) => readonly string[];
@@ -44,25 +45,29 @@ function compile(name: string, schema: CustomTool["inputSchema"], text: string):
   try {
     // Not strict: a keyword or format of another dialect is ignored, as the drafts say. A validator of its own: `$id`s of schemas never meet.
     const ajv = new Ajv2020({ strict: false, validateFormats: false, logger: false, inlineRefs: false });
-    const validate = withPatience(() => ajv.compile(schema));
-    return (args) => faultsOf(validate, args);
+    return checkWith(ajv.compile(schema));
   } catch (error) {
     return cannot(messageOf(error));
   }
 }
 
-function faultsOf(validate: ValidateFunction, args: unknown): readonly string[] {
-  try {
-    if (withPatience(() => validate(args))) return [];
-  } catch (error) {
-    return [`they cannot be checked: ${messageOf(error)}`];
-  }
-  return (validate.errors ?? []).slice(0, MOST_FAULTS).map(({ instancePath, message = "does not fit" }) => `${instancePath} ${message}`.trim().slice(0, FAULT_CHARS));
+function checkWith(validate: ValidateFunction): Check {
+  let failures = 0;
+  return (args) => {
+    if (failures >= MOST_FAILURES) return ["they cannot be checked: a pattern of the inputSchema took too long for earlier ones; make it simpler in the Agent"];
+    try {
+      if (withPatience(() => validate(args))) return [];
+    } catch (error) {
+      failures += 1;
+      return [`they cannot be checked: ${messageOf(error)}`];
+    }
+    return (validate.errors ?? []).slice(0, MOST_FAULTS).map(({ instancePath, message = "does not fit" }) => `${instancePath} ${message}`.trim().slice(0, FAULT_CHARS));
+  };
 }
 
 const script = new Script("work()");
 
-/** Runs `work` to its end or for half a second, whatever comes first: then it throws. */
+/** Runs `work` to its end or for PATIENCE_MS, whatever comes first: then it throws. */
 function withPatience<T>(work: () => T): T {
   return script.runInContext(createContext({ work }), { timeout: PATIENCE_MS }) as T;
 }
