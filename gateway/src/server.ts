@@ -14,6 +14,7 @@ import { takeCensus } from "./log/census.ts";
 import { createDamage } from "./log/damage.ts";
 import { createDeltas } from "./log/deltas.ts";
 import { createFollowers } from "./log/follow.ts";
+import { createRecordListeners } from "./log/listeners.ts";
 import { startTicker } from "./log/ticker.ts";
 import { openStore } from "./store/open.ts";
 import type { StoreConfig } from "./store/open.ts";
@@ -115,9 +116,9 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   }
 }
 
-function storeOf({ store, logger }: GatewayOptions, now: () => Date): Promise<Store> | Store {
+function storeOf({ store, logger, metrics }: GatewayOptions, now: () => Date): Promise<Store> | Store {
   if (!("kind" in store)) return store;
-  return openStore(store, { now, report: (error) => logger.error({ err: error }, "the store reports a fault") });
+  return openStore(store, { now, report: (error) => logger.error({ err: error }, "the store reports a fault"), committed: metrics.committed });
 }
 
 /** What goes on whoever calls: appends, streams, what is due, traces. */
@@ -137,6 +138,7 @@ async function startCore({ logger, metrics, retentionSeconds = 0, otlpEndpoint }
     if (change.record.runner.podUid !== undefined) followers.wake(change.record.runner.podUid);
   });
   const deltas = createDeltas(store, followers);
+  const listeners = createRecordListeners(store);
   const counted = new AbortController();
   const census = takeCensus({ store, metrics, signal: counted.signal }).catch((error: unknown) => logger.error({ err: error }, "sessions cannot be counted"));
   const ticker = startTicker({ store, writer, damage, logger, now, retentionSeconds, expired: metrics.expired });
@@ -145,11 +147,13 @@ async function startCore({ logger, metrics, retentionSeconds = 0, otlpEndpoint }
     damage,
     followers,
     deltas,
+    listeners,
     close: async (): Promise<void> => {
       counted.abort();
       await census;
       await ticker.stop();
       deltas.close();
+      listeners.close();
       unsubscribe();
       await tracing.close();
     },
@@ -183,6 +187,7 @@ function createListener(fetch: ReturnType<typeof buildApp>["fetch"], { certifica
       cert: certificate,
       key,
       minVersion: "TLSv1.2",
+      handshakeTimeout: 10_000,
       headersTimeout: 10_000,
       requestTimeout: 60_000,
       keepAliveTimeout: 75_000,

@@ -11,6 +11,8 @@ export interface StorePorts {
   now(): Date;
   /** Told of what goes wrong beside a call: a record that cannot be read, a listener that throws, a connection that is lost. Must not throw. */
   report(error: unknown): void;
+  /** Told after each commit how many calls shared it, where a store makes such groups. Must not throw. */
+  committed?(calls: number): void;
 }
 
 /** Rejects when the store cannot be opened. Postgres' client is loaded only for a Postgres. */

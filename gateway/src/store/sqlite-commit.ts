@@ -29,15 +29,17 @@ export interface CommitterOptions {
   readonly connection: Connection;
   /** Must not throw. */
   publish(change: Change): void;
-  /** Told when something was undone: what was read meanwhile may not be so. */
+  /** Told when something was undone, before anything else is done: what was read meanwhile may not be so. */
   undone(): void;
+  /** Told after each commit how many calls shared it. Must not throw. */
+  committed?(calls: number): void;
 }
 
 /**
  * Group commit: what comes within one turn of the event loop is made durable by one COMMIT. Each call has a savepoint of its own, so that one
  * that throws takes no other with it. Calls settle in the order in which they came.
  */
-export function createCommitter({ connection, publish, undone }: CommitterOptions): Committer {
+export function createCommitter({ connection, publish, undone, committed }: CommitterOptions): Committer {
   const waiting: Call[] = [];
   let isClosed = false;
   let isScheduled = false;
@@ -46,7 +48,10 @@ export function createCommitter({ connection, publish, undone }: CommitterOption
 
   const drain = (): void => {
     isScheduled = false;
-    if (!commitGroup(connection, waiting.splice(0, GROUP_CALLS))) undone();
+    const calls = waiting.splice(0, GROUP_CALLS);
+    const settled = commitGroup(connection, calls);
+    if (settled > 0) committed?.(settled);
+    if (settled < calls.length) undone();
     if (waiting.length > 0) schedule();
     else drained.resolve();
   };
@@ -85,22 +90,25 @@ export function createCommitter({ connection, publish, undone }: CommitterOption
   };
 }
 
-/** One transaction over these calls; every one of them is settled or rejected after it. Returns whether all were settled. */
-function commitGroup(connection: Connection, calls: readonly Call[]): boolean {
+/** One transaction over these calls; every one of them is settled or rejected after it. */
+function commitGroup({ connection, undone }: CommitterOptions, calls: readonly Call[]): void {
   const { db, run } = connection;
   const done: Call[] = [];
   try {
     run("BEGIN IMMEDIATE");
-    for (const call of calls) if (runAlone(connection, call)) done.push(call);
+    for (const call of calls) {
+      if (runAlone(connection, call)) done.push(call);
+      else undone();
+    }
     run("COMMIT");
   } catch (error) {
     if (db.isTransaction) run("ROLLBACK");
+    undone();
     // Those that failed by themselves are rejected already, and rejecting twice does nothing.
     for (const call of calls) call.reject(error);
-    return false;
+    return;
   }
   for (const call of done) call.settle();
-  return done.length === calls.length;
 }
 
 /** Whether the call's work is part of the transaction. Throws when the transaction itself is over (disk full, I/O error). */

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
+import { create } from "./cases-scene.ts";
 import type { Damage } from "./cases-scene.ts";
 import { storeCases } from "./cases.ts";
 import { openSqliteStore } from "./sqlite.ts";
@@ -51,4 +52,18 @@ test("the file is readable by its owner only, and another store has another iden
   assert.notEqual(stores[0]?.incarnation, stores[1]?.incarnation);
   for (const store of stores) await store.close();
   assert.equal(statSync(join(folders[0], "paddock.db")).mode & 0o777, 0o600);
+});
+
+test("what is asked for at once shares a commit, and is told once", async (context) => {
+  const folder = makeFolder();
+  context.after(() => rmSync(folder, { recursive: true }));
+  const groups: number[] = [];
+  const store = openSqliteStore(folder, now, { committed: (calls) => groups.push(calls) });
+  await Promise.all(["a", "b", "c"].map((uid) => create(store, uid)));
+  await store.change("a", () => {
+    throw new Error("refused");
+  }).catch(() => undefined);
+  await store.change("a", () => ({ result: 1 }));
+  await store.close();
+  assert.deepEqual(groups, [3, 1]);
 });

@@ -9,14 +9,18 @@ import { blamingLog, insertEvents, readBlob, readEvents } from "./sqlite-events.
 import { expireRecords, removeRest } from "./sqlite-expiry.ts";
 import { changeLedger, putBudget, readBudgets, readUsage, sharedBudget } from "./sqlite-ledger.ts";
 import { insertRegistration, registrationOf } from "./sqlite-pods.ts";
-import { instant, newestVersion, nextVersion, openRecords } from "./sqlite-records.ts";
+import { instant, newestVersion, openRecords } from "./sqlite-records.ts";
 import type { Records } from "./sqlite-records.ts";
 import { MIGRATIONS, SCHEMA, SCHEMA_VERSION } from "./schema.ts";
+import { createTails } from "./tails.ts";
+import type { Tails } from "./tails.ts";
 import type { Change, Decided, Inside, NewRecord, Store, StoredRecord, Write } from "./store.ts";
 
 export interface SqliteOptions {
   /** Told of a record that cannot be read, and of a listener that throws. */
   report?(error: unknown): void;
+  /** Told after each commit how many calls shared it. Must not throw. */
+  committed?(calls: number): void;
 }
 
 /** The store's file in its folder. */
@@ -39,7 +43,7 @@ export function openSqliteStore(folder: string, now: () => Date, options: Sqlite
     chmodSync(file, 0o600);
     prepareSchema(connection, file);
     disconnectAll(connection, now().toISOString());
-    return storeOver(connection, options);
+    return storeOver(connection, { ...options, isReader: false });
   } catch (error) {
     connection.db.close();
     throw error;
@@ -52,7 +56,7 @@ export function openSqliteReader(file: string, options: SqliteOptions = {}): Sto
   try {
     const version = schemaVersion(connection);
     if (version !== SCHEMA_VERSION) throw new Error(`${file} has schema version ${version} and this release reads ${SCHEMA_VERSION}: run this with the release of the gateway`);
-    return storeOver(connection, options);
+    return storeOver(connection, { ...options, isReader: true });
   } catch (error) {
     connection.db.close();
     throw error;
@@ -62,10 +66,11 @@ export function openSqliteReader(file: string, options: SqliteOptions = {}): Sto
 interface Parts {
   readonly connection: Connection;
   readonly records: Records;
+  readonly tails: Tails;
   readonly committer: Committer;
 }
 
-function storeOver(connection: Connection, { report = () => undefined }: SqliteOptions): Store {
+function storeOver(connection: Connection, { report = () => undefined, committed = () => undefined }: SqliteOptions): Store {
   const listeners = new Set<(change: Change) => void>();
   const records = openRecords(connection, report);
   const publish = (change: Change): void => {
@@ -77,7 +82,7 @@ function storeOver(connection: Connection, { report = () => undefined }: SqliteO
       }
     }
   };
-  const committer = createCommitter({ connection, publish, undone: records.forget });
+  const committer = createCommitter({ connection, publish, undone: records.forget, committed });
   const parts: Parts = { connection, records, committer };
   const { db } = connection;
 
@@ -89,7 +94,7 @@ function storeOver(connection: Connection, { report = () => undefined }: SqliteO
     recordNamed: async (namespace, name, uid) => records.named(namespace, name, uid),
     recordsAfter: async (query) => records.after(query),
     version: async () => newestVersion(connection),
-    events: async (uid, query) => readEvents(connection, uid, query),
+    events: async (uid, query) => tails.read(uid, query) ?? readEvents(connection, uid, query),
     blob: async (uid, sha256) => readBlob(connection, uid, sha256),
     due: async (at, limit) => {
       const sql = "SELECT uid FROM records WHERE due_at IS NOT NULL AND finished_at IS NULL AND due_at <= ? ORDER BY due_at LIMIT ?";
@@ -102,7 +107,13 @@ function storeOver(connection: Connection, { report = () => undefined }: SqliteO
     putBudget: (budget) => committer.commit<void>(() => ({ result: undefined, changes: putBudget(connection, budget) ? [{ kind: "budget", budget }] : [] })),
     budgets: async () => readBudgets(connection),
     usage: async (query) => readUsage(connection, query),
-    expire: (before, limit) => expireRecords(connection, committer, { before: instant(before), limit }),
+    expire: (before, limit) => {
+      const forget = (uid: string): void => {
+        records.changed(uid);
+        tails.delete(uid);
+      };
+      return expireRecords({ connection, committer, forget }, { before: instant(before), limit });
+    },
     registration: async (podUid) => registrationOf(connection, podUid),
     ...marksOf(parts),
     secret: async (key, make) => {
@@ -134,13 +145,13 @@ function storeOver(connection: Connection, { report = () => undefined }: SqliteO
   };
 }
 
-function createRecord({ connection, records, committer }: Parts, record: NewRecord, write: Write): Promise<{ created: boolean; record: StoredRecord }> {
+function createRecord({ connection, records, tails, committer }: Parts, record: NewRecord, write: Write): Promise<{ created: boolean; record: StoredRecord }> {
   return committer.commit<{ created: boolean; record: StoredRecord }>(() => {
     const known = records.find(record.uid);
     if (known !== undefined) return { result: { created: false, record: known } };
     removeRest(connection, record.uid);
     records.insert(record, write);
-    insertEvents(connection, record.uid, write);
+    tails.add(record.uid, write.events, insertEvents(connection, record.uid, write));
     changeLedger(connection, record, write.ledger ?? []);
     const created = records.required(record.uid);
     return { result: { created: true, record: created }, changes: [{ kind: "record", record: created }] };
@@ -152,23 +163,25 @@ interface Decision<T> {
   readonly day: string | undefined;
 }
 
-function changeRecord<T>({ connection, records, committer }: Parts, uid: string, { decide, day }: Decision<T>): Promise<T | undefined> {
+function changeRecord<T>({ connection, records, tails, committer }: Parts, uid: string, { decide, day }: Decision<T>): Promise<T | undefined> {
   return committer.commit<T | undefined>(() => {
     const record = records.find(uid);
     if (record === undefined) return { result: undefined };
     const budget = day === undefined ? undefined : sharedBudget(connection, record.bundle.environment.uid, day);
     const { write, result } = decide({ record, budget });
     if (write === undefined) return { result };
-    blamingLog(uid, () => insertEvents(connection, uid, write));
-    records.update(uid, write);
+    const chars = blamingLog(uid, () => insertEvents(connection, uid, write));
+    tails.add(uid, write.events, chars);
+    const changed = records.update(record, write);
     changeLedger(connection, record, write.ledger ?? []);
-    return { result, changes: [{ kind: "record", record: records.required(uid) }] };
+    return { result, changes: [{ kind: "record", record: changed }] };
   });
 }
 
 /** What is noted about a record beside its log. */
 function marksOf({ connection, records, committer }: Parts): Pick<Store, "register" | "connected" | "acknowledge" | "markCorrupt"> {
   const changed = (uid: string): readonly Change[] => {
+    records.changed(uid);
     const record = records.readable(uid);
     return record === undefined ? [] : [{ kind: "record", record }];
   };
@@ -178,16 +191,15 @@ function marksOf({ connection, records, committer }: Parts): Pick<Store, "regist
         const { result, isNewRunner } = insertRegistration(connection, registration);
         if (!isNewRunner) return { result };
         const { podUid, sessionUid } = registration;
-        connection.run("UPDATE records SET runner_pod = ?, runner_connected = 0, runner_since = ?, version = ? WHERE uid = ?", podUid, at, nextVersion(connection), sessionUid);
+        connection.run("UPDATE records SET runner_pod = ?, runner_connected = 0, runner_since = ?, version = ? WHERE uid = ?", podUid, at, records.nextVersion(), sessionUid);
         return { result, changes: changed(sessionUid) };
       }),
     connected: (uid, podUid, connected, at) =>
       committer.commit<void>(() => {
-        const changes = connection.run(
-          "UPDATE records SET runner_connected = ?1, runner_since = ?2, version = ?3 WHERE uid = ?4 AND runner_pod = ?5 AND runner_connected <> ?1",
-          ...[Number(connected), at, nextVersion(connection), uid, podUid],
-        );
-        return { result: undefined, changes: changes === 0 ? [] : changed(uid) };
+        const row = connection.one("SELECT 1 FROM records WHERE uid = ? AND runner_pod = ? AND runner_connected <> ?", uid, podUid, Number(connected));
+        if (row === undefined) return { result: undefined };
+        connection.run("UPDATE records SET runner_connected = ?, runner_since = ?, version = ? WHERE uid = ?", Number(connected), at, records.nextVersion(), uid);
+        return { result: undefined, changes: changed(uid) };
       }),
     acknowledge: (uid) =>
       committer.commit(() => {
@@ -195,13 +207,14 @@ function marksOf({ connection, records, committer }: Parts): Pick<Store, "regist
         if (row === undefined) return { result: "unknown" };
         if (optionalText(row, "finished_at") === undefined) return { result: "unfinished" };
         if (integer(row, "acknowledged") === 1) return { result: "acknowledged" };
-        connection.run("UPDATE records SET acknowledged = 1, version = ? WHERE uid = ?", nextVersion(connection), uid);
+        connection.run("UPDATE records SET acknowledged = 1, version = ? WHERE uid = ?", records.nextVersion(), uid);
         return { result: "acknowledged", changes: changed(uid) };
       }),
     markCorrupt: (uid, reason) =>
       committer.commit<void>(() => {
-        const changes = connection.run("UPDATE records SET corrupt = ?, version = ? WHERE uid = ? AND corrupt IS NULL", reason, nextVersion(connection), uid);
-        return { result: undefined, changes: changes === 0 ? [] : changed(uid) };
+        if (connection.one("SELECT 1 FROM records WHERE uid = ? AND corrupt IS NULL", uid) === undefined) return { result: undefined };
+        connection.run("UPDATE records SET corrupt = ?, version = ? WHERE uid = ?", reason, records.nextVersion(), uid);
+        return { result: undefined, changes: changed(uid) };
       }),
   };
 }
@@ -223,7 +236,7 @@ function prepareSchema(connection: Connection, file: string): void {
 function disconnectAll(connection: Connection, at: string): void {
   transaction(connection, "IMMEDIATE", () => {
     for (const row of connection.all("SELECT uid FROM records WHERE runner_connected = 1")) {
-      connection.run("UPDATE records SET runner_connected = 0, runner_since = ?, version = ? WHERE uid = ?", at, nextVersion(connection), text(row, "uid"));
+      connection.run("UPDATE records SET runner_connected = 0, runner_since = ?, version = ? WHERE uid = ?", at, newestVersion(connection) + 1, text(row, "uid"));
     }
   });
 }

@@ -18,8 +18,8 @@ export interface Metrics {
   appendTook(role: Audience, seconds: number): void;
   /** Counts what a commit brought to its end. Never throws. */
   stored(commit: Commit): void;
-  /** How many changes one commit of the store held. */
-  committed(changes: number): void;
+  /** How many calls of the store shared one commit. */
+  committed(calls: number): void;
   /** A session that is not acknowledged came to this activity, or left it. */
   sessionEntered(activity: Activity): void;
   sessionLeft(activity: Activity): void;
@@ -50,7 +50,7 @@ export function createMetrics(): Metrics {
     appended: (type, result) => appends.inc({ type, result }),
     appendTook: (role, seconds) => appendSeconds.observe({ role }, seconds),
     stored: (commit) => countSteps(counters, commit, stepsOf(commit)),
-    committed: (changes) => commits.observe(changes),
+    committed: (calls) => commits.observe(calls),
     sessionEntered: (activity) => sessions.inc({ activity }),
     sessionLeft: (activity) => sessions.dec({ activity }),
     streamOpened: (audience) => streams.inc({ audience }),
@@ -79,7 +79,7 @@ function createInstruments(registers: Registry[]) {
   return {
     appends: new Counter({ name: "paddock_gateway_appends_total", help: "Events asked to append, by type and result.", labelNames: ["type", "result"], registers }),
     appendSeconds: new Histogram({ name: "paddock_gateway_append_duration_seconds", help: "Time to admit and commit one append, by who asked.", labelNames: ["role"], buckets: APPEND_BUCKETS, registers }),
-    commits: new Histogram({ name: "paddock_gateway_commit_changes", help: "Changes of records that one commit of the store held.", buckets: GROUP_BUCKETS, registers }),
+    commits: new Histogram({ name: "paddock_gateway_commit_calls", help: "Calls of the store that shared one commit, of a store that groups them.", buckets: GROUP_BUCKETS, registers }),
     sessions: gauge("sessions", "Sessions of the store that the operator has not acknowledged as finished, by activity; every gateway of a store shows all.", { activity: LABELS.activity }),
     runs: counter("runs_finished_total", "Runs that finished, by outcome.", { outcome: LABELS.outcome }),
     requests: counter("model_requests_total", "Model requests that ended, by result: answered, the class of failure, or lost with their runner.", { result: LABELS.modelResult }),
