@@ -15,6 +15,8 @@ import type { FakeApiServer } from "../fakes/apiserver.ts";
 import type { Body } from "../fakes/apiserver-store.ts";
 import { send } from "../fakes/client.ts";
 import type { Reply, Sent, Target } from "../fakes/client.ts";
+import { startTcpProxy } from "../fakes/tcp-proxy.ts";
+import type { TcpProxy } from "../fakes/tcp-proxy.ts";
 import { startReviews } from "../fakes/reviews.ts";
 import type { Reviews } from "../fakes/reviews.ts";
 import { spawnNode, startKubelet } from "./kubelet.ts";
@@ -56,12 +58,19 @@ export interface House {
   find(kind: KindName, name: string): Body | undefined;
   edit(kind: KindName, name: string, change: (object: Body) => Partial<Pick<Body, "spec" | "status">>): void;
   remove(kind: KindName, name: string): void;
-  /** A request as ann, who may read and write the sessions' events; undefined when there was no answer. */
-  asPerson(sent: Omit<Sent, "token">): Promise<Reply | undefined>;
-  readonly personToken: string;
-  /** The log of a session by its UID as JSON pages; rejects when it cannot be read. */
-  log(name: string, uid: string): Promise<readonly LogEvent[]>;
+  /** What runners, and the operator, reach the gateway through; it can be told to misbehave. */
+  readonly wires: { readonly runners: TcpProxy; readonly operator: TcpProxy };
+  /** Somebody who may read and write the sessions' events. Each has an allowance of requests. */
+  person(username: string): Person;
   close(): Promise<void>;
+}
+
+export interface Person {
+  readonly token: string;
+  /** undefined when there was no answer. */
+  send(sent: Omit<Sent, "token">): Promise<Reply | undefined>;
+  /** The log of a session by its UID, read in pages. Rejects when it cannot be read. */
+  log(name: string, uid: string): Promise<readonly LogEvent[]>;
 }
 
 /** `script` is the model's, see startScriptedModel. Rejects when the gateway does not start. */
@@ -93,22 +102,25 @@ export async function openHouse(script: (step: number, prompt: string) => Script
     }),
   );
   gateway.start();
-  const ca = await until(() => {
-    if (gateway.crashes() > MOST_CRASHES) throw new Error(`the gateway does not start:\n${readFileSync(join(folder, "gateway.log"), "utf8").slice(0, 2000)}`);
-    return reviews.configMap(RELEASE, GATEWAY_CA.configMap)[GATEWAY_CA.key];
-  });
+  const ca = await until(() => reviews.configMap(RELEASE, GATEWAY_CA.configMap)[GATEWAY_CA.key] ?? gateway.crashes() > MOST_CRASHES);
+  if (ca === true) {
+    const log = readFileSync(join(folder, "gateway.log"), "utf8").slice(0, 2000);
+    await Promise.all([gateway.down(), api.close(), reviews.close(), model.close(), rm(folder, { recursive: true })]);
+    throw new Error(`the gateway does not start:\n${log}`);
+  }
   api.store.create("/api/v1/namespaces", "", { metadata: { name: NAMESPACE } });
   api.store.create("/api/v1/configmaps", RELEASE, { metadata: { name: GATEWAY_CA.configMap }, data: { [GATEWAY_CA.key]: ca } });
   api.store.create("/api/v1/secrets", NAMESPACE, { metadata: { name: "model" }, data: { key: Buffer.from(API_KEY).toString("base64") } });
   const kubelet = startKubelet({ api, reviews, folder: join(folder, "pods") });
-  const options: OperatorOptions = { apiUrl: api.url, gatewayUrl, token: reviews.operatorToken(), namespace: RELEASE };
+  const wires = { runners: await startTcpProxy({ host: "127.0.0.1", port }), operator: await startTcpProxy({ host: "127.0.0.1", port }) };
+  const over = (wire: TcpProxy): string => `https://127.0.0.1:${wire.port}`;
+  const options: OperatorOptions = { apiUrl: api.url, gatewayUrl: over(wires.runners), gatewayDialUrl: over(wires.operator), token: reviews.operatorToken(), namespace: RELEASE };
   const operator = keepRunning(() => spawnNode("test/kills/processes/operator.ts", options, { log: join(folder, "operator.log") }));
   operator.start();
-  const personToken = reviews.personToken("ann", [NAMESPACE], ["get", "create"]);
   const target: Target = { url: gatewayUrl, ca };
   const keyOf = (kind: KindName, name: string) => ({ collection: `${OURS}/${KINDS[kind].plural}`, namespace: NAMESPACE, name });
   return {
-    folder, api, reviews, kubelet, model, operator, personToken,
+    folder, api, reviews, kubelet, model, operator, wires,
     gateway: {
       ...gateway, ...target,
       backUp: () => {
@@ -129,12 +141,18 @@ export async function openHouse(script: (step: number, prompt: string) => Script
       api.store.update(key, { ...body, ...changed }, changed.status !== undefined);
     },
     remove: (kind, name) => void api.store.delete(keyOf(kind, name), undefined),
-    asPerson: (sent) => send(target, { ...sent, token: personToken }).catch(() => undefined),
-    log: (name, uid) => readLog(target, personToken, { name, uid }),
+    person: (username) => {
+      const token = reviews.personToken(username, [NAMESPACE], ["get", "create"]);
+      return {
+        token,
+        send: (sent) => send(target, { ...sent, token }).catch(() => undefined),
+        log: (name, uid) => readLog(target, token, { name, uid }),
+      };
+    },
     close: async () => {
       await Promise.all([operator.down(), kubelet.stop()]);
       await gateway.down();
-      await Promise.all([model.close(), api.close(), reviews.close()]);
+      await Promise.all([model.close(), api.close(), reviews.close(), wires.runners.close(), wires.operator.close()]);
       await rm(folder, { recursive: true, force: true });
     },
   };

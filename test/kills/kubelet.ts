@@ -27,6 +27,9 @@ export interface PodProcess {
   kill(): Promise<void>;
   /** As a node whose cable is pulled: the process goes on, and Kubernetes is told that the pod has failed. */
   cutOff(): void;
+  /** SIGSTOP and SIGCONT. */
+  freeze(): void;
+  thaw(): void;
 }
 
 export interface Kubelet {
@@ -38,8 +41,6 @@ export interface Kubelet {
   onMade(listener: (pod: Pick<PodProcess, "name" | "sessionUid">) => void): void;
   /** Whether pods of a session are at the API server, or processes of it alive. */
   hasPods(sessionUid: string): boolean;
-  /** Pods made from now on get no process until it is called with false. */
-  hold(isHeld: boolean): void;
   stop(): Promise<void>;
 }
 
@@ -88,7 +89,6 @@ export function startKubelet({ api, reviews, folder }: KubeletOptions): Kubelet 
   let answer: (pod: PodProcess, question: Question) => Promise<void> = async () => undefined;
   let made: (pod: Pick<PodProcess, "name" | "sessionUid">) => void = () => undefined;
   let seen = 0;
-  let isHeld = false;
 
   const tell = ({ metadata }: Pod, status: unknown): void => {
     const found = api.store.list(PODS).find(({ body }) => body.metadata.uid === metadata.uid);
@@ -98,7 +98,8 @@ export function startKubelet({ api, reviews, folder }: KubeletOptions): Kubelet 
   const begin = (pod: Pod): void => {
     const { metadata } = pod;
     const { component, sessionUid } = kindOf(pod);
-    const own = join(folder, metadata.name);
+    // Pods of one name are different pods.
+    const own = join(folder, `${metadata.name}-${metadata.uid.slice(0, 8)}`);
     mkdirSync(own, { recursive: true });
     const address = `127.${10 + ((addresses >> 16) % 240)}.${(addresses >> 8) & 255}.${addresses & 255}`;
     addresses += addresses % 256 === 254 ? 4 : 1;
@@ -115,6 +116,8 @@ export function startKubelet({ api, reviews, folder }: KubeletOptions): Kubelet 
       name: metadata.name, uid: metadata.uid, sessionUid, component, folder: own,
       isAlive: () => child.exitCode === null && child.signalCode === null,
       kill: killAll,
+      freeze: () => void child.kill("SIGSTOP"),
+      thaw: () => void child.kill("SIGCONT"),
       cutOff: () => {
         isCutOff = true;
         tell(pod, statusOf({ phase: "Failed", address, startedAt, state: { terminated: { exitCode: 137, reason: "NodeLost", startedAt, finishedAt: new Date().toISOString() } } }));
@@ -172,7 +175,6 @@ export function startKubelet({ api, reviews, folder }: KubeletOptions): Kubelet 
   const startSandbox = (options: SandboxOptions): ChildProcess => spawnNode("test/kills/processes/sandbox.ts", options, { log: join(options.folder, "log") });
 
   const look = (): void => {
-    if (isHeld) return;
     collectGarbage(api);
     const journal = api.store.journal();
     for (; seen < journal.length; seen += 1) {
@@ -197,9 +199,6 @@ export function startKubelet({ api, reviews, folder }: KubeletOptions): Kubelet 
     },
     hasPods: (sessionUid) =>
       api.store.list(PODS).some(({ body }) => body.metadata.labels?.[LABELS.sessionUid] === sessionUid) || pods.some((pod) => pod.sessionUid === sessionUid && pod.isAlive()),
-    hold: (next) => {
-      isHeld = next;
-    },
     stop: async () => {
       clearInterval(timer);
       await Promise.all(pods.map((pod) => pod.kill()));

@@ -4,15 +4,13 @@ import { randomInt } from "node:crypto";
 import { parseArgs } from "node:util";
 import { describeError } from "../cluster/main.ts";
 import { openProgress } from "../progress.ts";
-import { planKills, planRandom } from "./moments.ts";
-import type { Baseline, Kill, Victim } from "./moments.ts";
+import { describeKill } from "./moments.ts";
+import type { Kill, Victim } from "./moments.ts";
 import { baselineOf } from "./play.ts";
-import { describeFaults, describeSummary, playSeries, summarise } from "./series.ts";
+import { LANES, VICTIMS, describeFaults, describeSummary, planAll, playSeries, summarise } from "./series.ts";
 import type { Judged } from "./series.ts";
 
-const VICTIMS: readonly Victim[] = ["runner", "sandbox", "operator", "gateway"];
-const LANES = 4;
-/** Of all boundaries, in a quick run. */
+/** One of so many boundaries, in a quick run. */
 const QUICK_SHARE = 8;
 const TELL_EVERY = 20;
 
@@ -33,34 +31,33 @@ function count(name: "random" | "seed", fallback: number): number {
   return number;
 }
 
-async function series(name: string, plan: readonly (readonly Kill[])[]): Promise<readonly Judged[]> {
+async function series(name: string, kills: readonly (Kill | undefined)[]): Promise<readonly Judged[]> {
   let done = 0;
-  progress(`${name}: ${plan.length} sessions, ${LANES} side by side`);
-  return playSeries(name.slice(0, 2), {
-    plan, lanes: LANES,
-    onRun: (judged) => {
-      done += 1;
-      if (judged.faults.length > 0) console.log(describeFaults(judged));
-      if (done % TELL_EVERY === 0) progress(`${name}: ${done} of ${plan.length}`);
-    },
-  });
+  progress(`${name}: ${kills.length} sessions, ${Math.min(LANES, kills.length)} side by side`);
+  const onRun = (judged: Judged): void => {
+    done += 1;
+    if (judged.faults.length > 0) console.log(describeFaults(judged));
+    if (done % TELL_EVERY === 0) progress(`${name}: ${done} of ${kills.length}`);
+  };
+  const all = await playSeries(name, { kills, onRun });
+  const missed = all.flatMap(({ run }) => run.kills.filter((_, index) => run.struck[index] !== true));
+  if (missed.length > 0) progress(`${name}: nothing was there to kill for ${missed.map(describeKill).join(", ")}`);
+  return all;
 }
 
 async function main(): Promise<boolean> {
-  const chosen = victims();
-  const seed = count("seed", randomInt(2 ** 31));
-  const random = count("random", values.only !== undefined ? 0 : values.quick ? 16 : 200);
-  const [first] = await series("baseline", [[]]);
+  const options = {
+    victims: victims(),
+    share: values.quick ? QUICK_SHARE : 1,
+    seed: count("seed", randomInt(2 ** 31)),
+    random: count("random", values.only !== undefined ? 0 : values.quick ? 16 : 200),
+  };
+  const [first] = await series("baseline", [undefined]);
   if (first === undefined || first.faults.length > 0) return false;
-  const baseline: Baseline = baselineOf(first.run);
-  progress(`baseline: ${baseline.log.length} events in ${(baseline.milliseconds / 1000).toFixed(1)} s`);
+  const baseline = baselineOf(first.run);
+  progress(`baseline: ${baseline.log.length} events in ${(baseline.milliseconds / 1000).toFixed(1)} s; random kills by --seed ${options.seed} --random ${options.random}`);
   const all: Judged[] = [first];
-  for (const victim of chosen) {
-    const kills = planKills(baseline, victim).filter((_, index) => !values.quick || index % QUICK_SHARE === 0);
-    all.push(...(await series(victim, kills.map((kill) => [kill]))));
-  }
-  if (random > 0) progress(`random kills by --seed ${seed} --random ${random}`);
-  all.push(...(await series("random", planRandom(baseline, { count: random, seed }).map((kill) => [kill]))));
+  for (const [name, kills] of planAll(baseline, options)) all.push(...(await series(name, kills)));
   const summary = summarise(all);
   progress(`${baseline.log.length} boundaries · ${describeSummary(summary)}`);
   return Object.values(summary.counts).every((number) => number === 0);

@@ -9,7 +9,7 @@ import { LABELS, approvalName } from "@paddock/api/names";
 import { follow } from "../fakes/client.ts";
 import type { Events } from "../fakes/client.ts";
 import { NAMESPACE, until } from "./house.ts";
-import type { House } from "./house.ts";
+import type { House, Person } from "./house.ts";
 import type { PodProcess } from "./kubelet.ts";
 import type { Asked } from "./model.ts";
 import { createNaming, describeKill } from "./moments.ts";
@@ -53,6 +53,8 @@ const STUCK_MS = 120_000;
 
 interface Play {
   readonly house: House;
+  /** Who says what is said, and reads along. */
+  readonly person: Person;
   readonly name: string;
   readonly uid: string;
   readonly folder: string;
@@ -61,6 +63,7 @@ interface Play {
   readonly naming: ReturnType<typeof createNaming>;
   readonly strike: (moment: Moment) => Promise<void>;
   state: SessionState;
+  stream: Events | undefined;
   isOver: boolean;
   hasLostSandbox: boolean;
 }
@@ -87,7 +90,7 @@ export function openStage(house: House): Stage {
       for (const { moment } of kills) if (moment.kind === "effect") writeFileSync(join(folder, holdOf(moment.mark)), "");
       const strikes = createStrikes(house, kills, () => play);
       const uid = house.make("Session", name, sessionSpec(folder));
-      const play: Play = { house, name, uid, folder, startedAt: performance.now(), seen: [], naming: createNaming(), strike: strikes.strike, state: EMPTY_STATE, isOver: false, hasLostSandbox: false };
+      const play: Play = { house, person: house.person(`ann-${name}`), name, uid, folder, startedAt: performance.now(), seen: [], naming: createNaming(), strike: strikes.strike, state: EMPTY_STATE, stream: undefined, isOver: false, hasLostSandbox: false };
       plays.set(name, play);
       strikes.startClock();
       try {
@@ -102,16 +105,17 @@ export function openStage(house: House): Stage {
 }
 
 async function runToEnd(play: Play, kills: readonly Kill[], struck: readonly boolean[]): Promise<Run> {
-  const { house, name, uid, folder, seen, startedAt } = play;
+  const { house, person, name, uid, folder, seen, startedAt } = play;
   const giveUp = new AbortController();
   const stuck = sleep(STUCK_MS, "stuck" as const, { signal: giveUp.signal }).catch(() => "stuck" as const);
   const done = Promise.all([watch(play), beLifelike(play), beSettled(play)]).then(() => "done" as const);
   const how = await Promise.race([done, stuck]);
   giveUp.abort();
   play.isOver = true;
+  play.stream?.close();
   const milliseconds = performance.now() - startedAt;
   await done.catch(() => undefined);
-  const log = await house.log(name, uid).catch(() => []);
+  const log = await person.log(name, uid).catch(() => []);
   const status = house.find("Session", name)?.status as { readonly result?: Run["status"] } | undefined;
   const run: Run = {
     name, uid, kills, struck, log, seen, milliseconds,
@@ -129,17 +133,18 @@ async function runToEnd(play: Play, kills: readonly Kill[], struck: readonly boo
 
 /** Follows the log as a client does, over every break, to its end. */
 async function watch(play: Play): Promise<void> {
-  const { house, name, uid, seen } = play;
+  const { house, person, name, uid, seen } = play;
   while (isGoingOn(play)) {
     const last = seen.at(-1)?.seq ?? 0;
     const headers = last === 0 ? {} : { "last-event-id": `${uid}:${last}` };
-    const stream = await follow(house.gateway, { path: `/v1/namespaces/${NAMESPACE}/sessions/${name}/events?uid=${uid}`, token: house.personToken, headers }).catch(() => undefined);
+    const stream = await follow(house.gateway, { path: `/v1/namespaces/${NAMESPACE}/sessions/${name}/events?uid=${uid}`, token: person.token, headers }).catch(() => undefined);
     if (stream !== undefined) await takeAll(play, stream);
-    await sleep(10);
+    await sleep(40);
   }
 }
 
 async function takeAll(play: Play, stream: Events): Promise<void> {
+  play.stream = stream;
   for await (const { event, data } of stream) {
     if (event === "log") take(play, data as LogEvent);
     if (!isGoingOn(play)) break;
@@ -202,8 +207,8 @@ async function post(play: Play): Promise<void> {
   await say(play, { body: { type: "tool.finished", data: { call: call.call, status: "ok", content: POSTED } } });
 }
 
-async function say({ house, name, uid }: Play, { body, headers = {} }: { readonly body: unknown; readonly headers?: Readonly<Record<string, string>> }): Promise<void> {
-  await house.asPerson({ method: "POST", path: `/v1/namespaces/${NAMESPACE}/sessions/${name}/events?uid=${uid}`, headers, body });
+async function say({ person, name, uid }: Play, { body, headers = {} }: { readonly body: unknown; readonly headers?: Readonly<Record<string, string>> }): Promise<void> {
+  await person.send({ method: "POST", path: `/v1/namespaces/${NAMESPACE}/sessions/${name}/events?uid=${uid}`, headers, body });
 }
 
 /** Resolves when the operator has drawn the line, too. */
@@ -318,10 +323,10 @@ function parseLine(line: string): { readonly message?: string; readonly call?: s
   }
 }
 
-async function readBlobs({ house, name, uid }: Play, log: readonly LogEvent[]): Promise<Readonly<Record<string, string>>> {
+async function readBlobs({ person, name, uid }: Play, log: readonly LogEvent[]): Promise<Readonly<Record<string, string>>> {
   const digests = new Set(log.flatMap(({ data }) => ("blob" in data && data.blob !== undefined ? [data.blob.sha256] : [])));
   const read = async (digest: string): Promise<readonly [string, string]> => {
-    const reply = await house.asPerson({ path: `/v1/namespaces/${NAMESPACE}/sessions/${name}/blobs/${digest}?uid=${uid}` });
+    const reply = await person.send({ path: `/v1/namespaces/${NAMESPACE}/sessions/${name}/blobs/${digest}?uid=${uid}` });
     return [digest, reply?.status === 200 ? (typeof reply.body === "string" ? reply.body : JSON.stringify(reply.body)) : `status ${reply?.status ?? 0}`];
   };
   return Object.fromEntries(await Promise.all([...digests].map(read)));

@@ -1,12 +1,23 @@
 import { inLanes } from "../steps.ts";
 import { openHouse } from "./house.ts";
-import { describeKill } from "./moments.ts";
-import type { Kill } from "./moments.ts";
+import { describeKill, planKills, planRandom } from "./moments.ts";
+import type { Baseline, Kill, Victim } from "./moments.ts";
 import { openStage } from "./play.ts";
 import type { Run, Stage } from "./play.ts";
 import { furnish, script } from "./story.ts";
 import { judge } from "./verdict.ts";
 import type { Fault } from "./verdict.ts";
+
+/** Every boundary for these victims, one of `share` of them, then random kills; a plan for each series, by its name. Pure. */
+export function planAll(baseline: Baseline, { victims, share, random, seed }: { readonly victims: readonly Victim[]; readonly share: number; readonly random: number; readonly seed: number }): readonly (readonly [name: string, kills: readonly Kill[]])[] {
+  const boundaries = victims.map((victim) => [victim, planKills(baseline, victim).filter((_, index) => index % share === 0)] as const);
+  return random === 0 ? boundaries : [...boundaries, ["random", planRandom(baseline, { count: random, seed })]];
+}
+
+export const VICTIMS: readonly Victim[] = ["runner", "sandbox", "operator", "gateway"];
+
+/** Sessions side by side, on two cores. */
+export const LANES = 4;
 
 export interface Judged {
   readonly run: Run;
@@ -14,7 +25,7 @@ export interface Judged {
 }
 
 /** Plays in a house of its own; `work` gets the stage. */
-export async function withStage<T>(work: (stage: Stage) => Promise<T>): Promise<T> {
+async function withStage<T>(work: (stage: Stage) => Promise<T>): Promise<T> {
   const house = await openHouse(script);
   try {
     furnish(house);
@@ -24,21 +35,19 @@ export async function withStage<T>(work: (stage: Stage) => Promise<T>): Promise<
   }
 }
 
-export interface SeriesOptions {
-  /** Kills of one session each. */
-  readonly plan: readonly (readonly Kill[])[];
-  /** Sessions side by side; each suffers what befalls operator and gateway for the others' sake, too. */
-  readonly lanes: number;
+interface SeriesOptions {
+  /** A session with each of these kills; undefined is one without. */
+  readonly kills: readonly (Kill | undefined)[];
   /** Called as each session ends. */
-  onRun(judged: Judged): void;
+  onRun?(judged: Judged): void;
 }
 
-/** Plays the session once for each member of the plan, in one house. */
-export async function playSeries(prefix: string, { plan, lanes, onRun }: SeriesOptions): Promise<readonly Judged[]> {
+/** Plays the session once for each kill, in one house and several side by side: each suffers what befalls operator and gateway for the others' sake, too. */
+export async function playSeries(name: string, { kills, onRun = () => undefined }: SeriesOptions): Promise<readonly Judged[]> {
   const all: Judged[] = [];
   await withStage(async (stage) => {
-    await inLanes([...plan.entries()], lanes, async ([index, kills]) => {
-      const run = await stage.play(`${prefix}${index + 1}`, kills);
+    await inLanes([...kills.entries()], LANES, async ([index, kill]) => {
+      const run = await stage.play(`${name}${index + 1}`, kill === undefined ? [] : [kill]);
       const judged = { run, faults: judge(run) };
       all.push(judged);
       onRun(judged);
