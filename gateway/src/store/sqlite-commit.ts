@@ -39,7 +39,8 @@ export interface CommitterOptions {
  * Group commit: what comes within one turn of the event loop is made durable by one COMMIT. Each call has a savepoint of its own, so that one
  * that throws takes no other with it. Calls settle in the order in which they came.
  */
-export function createCommitter({ connection, publish, undone, committed }: CommitterOptions): Committer {
+export function createCommitter(options: CommitterOptions): Committer {
+  const { publish } = options;
   const waiting: Call[] = [];
   let isClosed = false;
   let isScheduled = false;
@@ -48,10 +49,7 @@ export function createCommitter({ connection, publish, undone, committed }: Comm
 
   const drain = (): void => {
     isScheduled = false;
-    const calls = waiting.splice(0, GROUP_CALLS);
-    const settled = commitGroup(connection, calls);
-    if (settled > 0) committed?.(settled);
-    if (settled < calls.length) undone();
+    commitGroup(options, waiting.splice(0, GROUP_CALLS));
     if (waiting.length > 0) schedule();
     else drained.resolve();
   };
@@ -91,7 +89,7 @@ export function createCommitter({ connection, publish, undone, committed }: Comm
 }
 
 /** One transaction over these calls; every one of them is settled or rejected after it. */
-function commitGroup({ connection, undone }: CommitterOptions, calls: readonly Call[]): void {
+function commitGroup({ connection, undone, committed }: CommitterOptions, calls: readonly Call[]): void {
   const { db, run } = connection;
   const done: Call[] = [];
   try {
@@ -108,6 +106,7 @@ function commitGroup({ connection, undone }: CommitterOptions, calls: readonly C
     for (const call of calls) call.reject(error);
     return;
   }
+  if (done.length > 0) committed?.(done.length);
   for (const call of done) call.settle();
 }
 
