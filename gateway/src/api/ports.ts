@@ -6,6 +6,7 @@ import type { LogWriter } from "../log/append.ts";
 import type { Damage } from "../log/damage.ts";
 import type { Deltas } from "../log/deltas.ts";
 import type { Followers } from "../log/follow.ts";
+import type { RecordListeners } from "../log/listeners.ts";
 import type { Store } from "../store/store.ts";
 import type { Gate } from "./rate.ts";
 import type { Logger } from "../telemetry/logger.ts";
@@ -31,6 +32,7 @@ export interface ApiPorts {
   readonly writer: LogWriter;
   readonly followers: Followers;
   readonly deltas: Deltas;
+  readonly listeners: RecordListeners;
   readonly damage: Damage;
   readonly reviewer: Reviewer;
   readonly gate: Gate;

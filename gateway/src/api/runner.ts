@@ -116,8 +116,8 @@ async function serve(ports: ApiPorts, served: Served): Promise<void> {
   const { uid } = record;
   const { podUid } = runner;
   const follower = ports.followers.join(uid);
-  const unsubscribe = ports.store.subscribe((change) => {
-    if (change.kind === "record" && change.record.uid === uid && change.record.runner.podUid !== podUid) stream.stop();
+  const unsubscribe = ports.listeners.on(uid, ({ runner: newest }) => {
+    if (newest.podUid !== podUid) stream.stop();
   });
   try {
     await ports.store.connected(uid, podUid, true, ports.now().toISOString());

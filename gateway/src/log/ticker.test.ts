@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { TestContext } from "node:test";
+import type { Bundle } from "@paddock/api/log/bundle";
 import type { SessionState } from "@paddock/api/log/state";
 import { buildTestBundle, decidedEvent, event, requestedEvent, respondedEvent, runFinishedEvent, startedEvent } from "../../../test/fakes/session.ts";
 import { LogCorruptError } from "../store/store.ts";
@@ -17,8 +18,8 @@ import { startTicker } from "./ticker.ts";
 import type { Ticker, TickerPorts } from "./ticker.ts";
 
 const BUNDLE = buildTestBundle("u");
-const ASKING = {
-  agent: { ...BUNDLE.agent, spec: { ...BUNDLE.agent.spec, tools: [{ name: "bash", permission: "Ask" as const }] } },
+const ASKING: Pick<Bundle, "agent" | "environment"> = {
+  agent: { ...BUNDLE.agent, spec: { ...BUNDLE.agent.spec, tools: [{ name: "bash", permission: "Ask" }] } },
   environment: { ...BUNDLE.environment, spec: { ...BUNDLE.environment.spec, approvals: { timeoutSeconds: 1 } } },
 };
 
