@@ -78,6 +78,18 @@ test("02-workspace: a program is written, run in the sandbox and its output repo
   });
 });
 
+test("05-approval: the command runs once somebody has approved it, as its README says", async () => {
+  await kubectl(["delete", "session", "tidy", "-n", NAMESPACE, "--ignore-not-found"]);
+  await must(["apply", "-n", NAMESPACE, "-f", join(examples, "05-approval")]);
+  await must(["wait", "--for=condition=AwaitingApproval", "--timeout=120s", "session/tidy", "-n", NAMESPACE]);
+  assert.match(await must(["get", "approvals", "-n", NAMESPACE]), /tidy-a1-0\s+tidy\s+bash\s+mkdir -p reports/);
+  const me = (await must(["auth", "whoami", "-o", "jsonpath={.status.userInfo.username}"])).trim();
+  await must(["patch", "approval", "tidy-a1-0", "-n", NAMESPACE, "--subresource=status", "--type=merge", "-p", JSON.stringify({ status: { decision: { decision: "Approved", decidedBy: me } } })]);
+  const session = await finished(NAMESPACE, "tidy");
+  assert.equal(reasonOf(session), "Completed", JSON.stringify(session.status));
+  assert.match(session.status?.result?.text ?? "", /removed 'reports\/2024\.txt'/);
+});
+
 test("kubectl explain reads well", async () => {
   const text = await must(["explain", "session.status.usage"]);
   assert.match(text, /usage is what the session has consumed so far/);
