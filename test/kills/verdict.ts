@@ -17,7 +17,10 @@ export interface Fault {
 /** What is wrong with how a session went; nothing when it kept every promise. Pure. */
 export function judge(run: Run): readonly Fault[] {
   if (run.stuck !== undefined) return [{ kind: "stuck", text: run.stuck }];
-  return [...judgeChain(run), ...judgeReader(run), ...judgeCalls(run), ...judgeEffects(run), ...judgeStory(run), ...judgeMoney(run), ...judgeContent(run)];
+  const broken = judgeChain(run);
+  // What is no log has no account.
+  const money = broken.length > 0 ? [] : judgeMoney(run);
+  return [...broken, ...judgeReader(run), ...judgeCalls(run), ...judgeEffects(run), ...judgeStory(run), ...money, ...judgeContent(run)];
 }
 
 function of<T extends EventType>(log: readonly LogEvent[], type: T): readonly LogEventOf<T>[] {
