@@ -53,8 +53,8 @@ const STATEMENT_TIMEOUT_MS = 30_000;
 /** What another replica that stands still can hold up us for. */
 const LOCK_TIMEOUT_MS = 15_000;
 const IDLE_TRANSACTION_TIMEOUT_MS = 10_000;
-/** Waits before the next attempts, in milliseconds: a server that restarts is back in a second or two. */
-const RETRY_WAITS_MS = [0, 50, 100, 200, 400, 800, 1600];
+/** Waits before the next attempts, in milliseconds: a server that restarts is back in a few seconds. */
+const RETRY_WAITS_MS = [0, 50, 100, 200, 400, 800, 1600, 3200];
 const MAX_RESTARTS = 20;
 
 const SERIALIZATION_FAILURE = "40001";
