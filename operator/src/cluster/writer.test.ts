@@ -42,6 +42,21 @@ watchCases("fake", openFake);
 
 const ACCOUNT = { apiVersion: "v1", kind: "ServiceAccount", metadata: { name: "a", namespace: "team", labels: { "app.kubernetes.io/managed-by": "paddock" } } };
 
+test("an Approval of an earlier Session of the same name is waited for, one that an orphaning deletion left behind is in the way", async (t) => {
+  const { server, client } = await open(t);
+  const writer = createClusterWriter(client, new Map());
+  const build = (owners: readonly string[]) => ({
+    apiVersion: "paddock.dev/v1alpha1", kind: "Approval",
+    metadata: { ...ACCOUNT.metadata, ownerReferences: owners.map((uid) => ({ apiVersion: "paddock.dev/v1alpha1", kind: "Session", name: "notes", uid, controller: true })) },
+  });
+  const refusal = async (): Promise<string | undefined> => writer.act({ verb: "create", object: build(["later"]) }).then(() => undefined, (error: unknown) => classifyClusterError(error)?.kind);
+  server.store.create("/apis/paddock.dev/v1alpha1/approvals", "team", build(["earlier"]));
+  assert.equal(await refusal(), "conflict");
+  server.store.delete({ collection: "/apis/paddock.dev/v1alpha1/approvals", namespace: "team", name: "a" }, undefined);
+  server.store.create("/apis/paddock.dev/v1alpha1/approvals", "team", build([]));
+  assert.equal(await refusal(), "name-conflict");
+});
+
 test("a create whose answer is lost is an ambiguous failure, and repeating it is success", async (t) => {
   const { server, client } = await open(t);
   const writer = createClusterWriter(client, new Map());

@@ -112,6 +112,32 @@ test("who begins to lead knows no record before the gateway has told them anew",
   assert.equal(synced, 1);
 });
 
+test("shared budgets are complete before the records are known, follow each change, and are told anew by each connection", async (t) => {
+  const { stream, connection } = await open(t);
+  let changes = 0;
+  stream.budgets.onChange(() => (changes += 1));
+  const first = await connection(0);
+  first.send("budget", { environmentUid: "e1", costUSDPerDay: "5" });
+  first.send("budget", { environmentUid: "e2" });
+  first.send("record", view("a", 1), "x:1");
+  first.send("synced", {}, "x:1");
+  let budgetsFirst: unknown;
+  stream.feed.onSynced(() => (budgetsFirst ??= stream.budgetOf("e1")));
+  await until(() => stream.feed.isSynced());
+  assert.deepEqual([budgetsFirst, stream.budgetOf("e2")], [{ environmentUid: "e1", costUSDPerDay: "5" }, { environmentUid: "e2" }]);
+  first.send("budget", { environmentUid: "e1", costUSDPerDay: "7" });
+  await until(() => stream.budgetOf("e1")?.costUSDPerDay === "7");
+  const before = changes;
+  first.end();
+  const second = await connection(1);
+  assert.equal(second.lastEventId, "x:1");
+  second.send("budget", { environmentUid: "e1", costUSDPerDay: "7" });
+  second.send("record", view("a", 2), "x:2");
+  second.send("synced", {}, "x:2");
+  await until(() => stream.byUid("a")?.version === 2 && stream.budgetOf("e2") === undefined);
+  assert.deepEqual([stream.budgetOf("e1")?.costUSDPerDay, changes], ["7", before + 1], "what is the same wakes nobody");
+});
+
 test("changes and acknowledged records follow, in any pieces", async (t) => {
   const { stream, connection } = await open(t);
   const first = await connection(0);

@@ -23,6 +23,18 @@ test("effective limits are the tightest of Session, Agent and Environment, whose
   assert.deepEqual(limitsOf({ maxTurns: 500 }, undefined, { maxTurns: 1000, timeoutSeconds: 7200 }), { maxTurns: 500, timeoutSeconds: 7200 });
 });
 
+test("money and tokens are limited only where somebody limits them, and money is compared as money", () => {
+  const spending = (asked: object | undefined, ceiling: object | undefined): unknown => {
+    const { maxTurns: _, timeoutSeconds: __, ...rest } = limitsOf(asked, undefined, ceiling) as Record<string, unknown>;
+    return rest;
+  };
+  assert.deepEqual(spending(undefined, { costUSD: "2.00" }), { costUSD: "2.00" });
+  assert.deepEqual(spending({ costUSD: "10" }, { costUSD: "2.50" }), { costUSD: "2.50" });
+  assert.deepEqual(spending({ costUSD: "0.000000001" }, { costUSD: "9" }), { costUSD: "0.000000001" });
+  assert.deepEqual(spending({ totalTokens: 900 }, { totalTokens: 1000, costUSD: "1" }), { totalTokens: 900, costUSD: "1" });
+  assert.deepEqual(spending({ totalTokens: 900 }, undefined), { totalTokens: 900 });
+});
+
 test("a bundle is what the gateway takes, with the digests that status shows", () => {
   const bundle = buildBundle(parts, at(0));
   assert.deepEqual(bundleSchema.parse(bundle), bundle);

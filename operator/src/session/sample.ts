@@ -3,7 +3,7 @@ import type { Environment } from "@paddock/api/environment";
 import { digestOf } from "@paddock/api/log/canonical";
 import { LABELS, MANAGED_BY, ownerReference, traceIdOf } from "@paddock/api/names";
 import type { Session, SessionSpec, SessionStatus } from "@paddock/api/session";
-import type { RecordView } from "@paddock/api/wire/records";
+import type { ApprovalView, RecordView } from "@paddock/api/wire/records";
 import type { Settings } from "../settings.ts";
 import type { PodView } from "../sources.ts";
 import type { SessionWorld } from "./observe.ts";
@@ -92,6 +92,12 @@ export function record(change: Partial<RecordView> = {}): RecordView {
     recentSteps: [],
     ...change,
   };
+}
+
+/** A call that waits for a decision, in the sample record. */
+export function asked(call = "root/1/0"): ApprovalView {
+  const digest = (letter: string) => `sha256:${letter.repeat(64)}`;
+  return { call, tool: "bash", fingerprint: digest("f"), summary: "command: git push", argumentsDigest: digest("a"), requestedAt: at(10).toISOString(), expiresAt: at(3610).toISOString() };
 }
 
 /** A pod of the sample session. */
