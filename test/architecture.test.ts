@@ -43,7 +43,7 @@ const borders: readonly Border[] = [
   {
     folder: "gateway/src",
     files: ["gateway/src", "crds/src"],
-    packages: ["node:*", "zod", "pino", "prom-client", "hono", "hono/*", "@hono/node-server", "@hono/node-server/*", "@peculiar/x509", "reflect-metadata"],
+    packages: ["node:*", "zod", "pino", "prom-client", "hono", "hono/*", "@hono/node-server", "@hono/node-server/*", "@peculiar/x509", "reflect-metadata", "@opentelemetry/*"],
   },
   { folder: "runner-image/src", files: ["runner-image/src", "crds/src"], packages: ["node:*", "zod", "pino", "openai", "openai/*", "ajv/*"] },
   { folder: "sandbox-image/src", files: ["sandbox-image/src"], packages: ["node:*"], types: ["crds/src"] },
@@ -98,6 +98,8 @@ describe("borders", () => {
     none(findStrays("node:sqlite", "gateway/src/store"));
     none(findStrays("@kubernetes/client-node", "operator/src/cluster"));
     none(findStrays("croner", "operator/src/schedule/cron.ts"));
+    // Loaded only when there is somewhere to send traces.
+    for (const name of ["sdk-trace", "resources", "exporter-trace-otlp-proto"]) none(findStrays(`@opentelemetry/${name}`, "gateway/src/telemetry/otlp.ts"));
   });
 
   it("the client of Kubernetes is known by its types only, but where a kubeconfig is read", () => {
