@@ -29,7 +29,7 @@ async function requireReview({ reviewer }: ApiPorts, context: Context<ApiEnv>, w
   const identity = context.get("identity");
   const access = await reviewer.reviewAccess(identity, wanted);
   if (access === "allowed") return;
-  if (access === "unavailable") throw new ProblemError("unavailable", "the Kubernetes API server could not check your rights: try again in a few seconds");
+  if (access === "unavailable") throw new ProblemError("unavailable", "the Kubernetes API server could not check your rights: try again in a few seconds", { retryAfterMs: 2000 });
   const { verb, namespace } = wanted;
   const resource = "subresource" in wanted ? "sessions/events" : "sessions";
   throw new ProblemError(

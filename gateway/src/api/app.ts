@@ -51,7 +51,7 @@ function identify({ reviewer, operatorUser, gate }: ApiPorts): MiddlewareHandler
   return async (context, next) => {
     const token = tokenOf(context.req.header("authorization"));
     const reviewed = await reviewer.reviewToken(token);
-    if (reviewed.kind === "unavailable") throw new ProblemError("unavailable", "the Kubernetes API server could not check the token: try again in a few seconds");
+    if (reviewed.kind === "unavailable") throw new ProblemError("unavailable", "the Kubernetes API server could not check the token: try again in a few seconds", { retryAfterMs: 2000 });
     if (reviewed.kind === "rejected") {
       throw new ProblemError("unauthenticated", "the Kubernetes API server does not accept this token: it is wrong or expired; get one, e.g. by `kubectl create token NAME`");
     }
