@@ -3,7 +3,7 @@ import type { EventDataOf } from "@paddock/api/log/events";
 import { callOf, resultDigest } from "@paddock/api/log/fold";
 import { redactValue } from "@paddock/api/log/redaction";
 import { isApproved, pendingApprovals } from "@paddock/api/log/state";
-import type { CallState } from "@paddock/api/log/state";
+import type { CallState, SessionState } from "@paddock/api/log/state";
 import { customToolOf } from "@paddock/api/policy/rules";
 import { refuse } from "./admission.ts";
 import type { Admission, Question, Refusal } from "./admission.ts";
@@ -13,10 +13,11 @@ import { customSeconds } from "./due.ts";
 type Result = EventDataOf<"tool.finished">;
 
 /** One result per call: the same one again is known, another one is refused. */
-export function admitFinished(data: Result, question: Question): Admission | undefined {
+export function admitFinished(sent: Result, question: Question): Admission | undefined {
   const { state, who } = question;
+  const data = who.role === "person" ? measured(sent) : sent;
   const call = callOf(state, data.call);
-  const earlier = call?.finished ?? state.clientResults?.findLast((result) => result.call === data.call);
+  const earlier = earlierResult(call, data, state);
   if (earlier !== undefined) return answerEarlier(data, earlier);
   if (call === undefined) return refuse("unexpected", "final", unknownCall(data.call));
   switch (who.role) {
@@ -27,6 +28,15 @@ export function admitFinished(data: Result, question: Question): Admission | und
     default:
       return refuseStatus(call, data.status) ?? refuseClients(call, data, question) ?? refuseDenied(call, data, question);
   }
+}
+
+function measured(data: Result): Result {
+  return { ...data, bytes: Buffer.byteLength(data.content) };
+}
+
+/** Also of an older answer's call, when a client gave it. */
+function earlierResult(call: CallState | undefined, data: Result, { clientResults = [] }: SessionState): CallState["finished"] {
+  return call?.finished ?? clientResults.findLast((result) => result.call === data.call);
 }
 
 function answerEarlier(data: Result, { seq, digest }: { readonly seq: number; readonly digest: string }): Admission {
@@ -49,7 +59,7 @@ function admitPersons(data: Result, call: CallState, { state, bundle, now }: Que
     return refuse("stopped", "final", `the time of call ${call.call} was over at ${call.deadline} and it ends with timeout: customTools[].timeoutSeconds of the Agent (${customSeconds(tool)}) is how long a result may take`);
   }
   const seconds = Math.max(0, (now.getTime() - deadline) / 1000 + customSeconds(tool));
-  return { kind: "accept", event: { type: "tool.finished", data: { ...data, bytes: Buffer.byteLength(data.content), seconds } } };
+  return { kind: "accept", event: { type: "tool.finished", data: { ...data, seconds } } };
 }
 
 function refuseGateways({ status }: Result, { call, name, deadline }: CallState, { bundle, now }: Question): Refusal | undefined {
