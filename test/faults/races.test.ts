@@ -11,12 +11,14 @@ import type { Scene } from "../kills/scene.ts";
 
 let house: House;
 let scenes: ReturnType<typeof createScenes>;
+let close = async (): Promise<void> => undefined;
 before(async () => {
   house = await openHouse(scriptOfPrompt);
+  ({ close } = house);
   furnishScenes(house);
   scenes = createScenes(house);
 });
-after(() => house.close());
+after(() => close());
 
 const call = (name: string, args: object): NonNullable<ScriptedAnswer["calls"]>[number] => ({ name, arguments: args });
 /** One call that needs a person's approval; it harms nothing. */

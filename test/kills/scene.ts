@@ -23,14 +23,13 @@ export interface Scene {
   readonly house: House;
   readonly name: string;
   readonly uid: string;
-  /** A shell command that leaves a mark, and then goes on while it is held. */
   log(): Promise<readonly LogEvent[]>;
   of<T extends EventType>(type: T): Promise<readonly LogEventOf<T>[]>;
   /** Resolves with the first event that fits; looks again and again. */
   seen<T extends EventType>(type: T, fits?: (event: LogEventOf<T>) => boolean): Promise<LogEventOf<T>>;
   /** How often the mark was left. */
   marks(mark: string): number;
-  /** Lets the command that leaves this mark go on until `release`; call it before the session is made. */
+  /** Ends the command that has left this mark and is held. */
   release(mark: string): void;
   say(type: "input.received" | "turn.interrupted" | "tool.finished", data: object, key?: string): Promise<Reply | undefined>;
   /** A decision as the API server keeps it. Resolves once the Approval is there. */
@@ -62,7 +61,7 @@ export interface SceneOptions {
   readonly hooks?: Hooks;
 }
 
-/** Gives what scenes of one house hook into. */
+/** Makes sessions in one house. `steps` gets how a shell command is written that leaves a mark, and then goes on while the mark is held. */
 export function createScenes(house: House): { make(name: string, steps: (bash: (mark: string) => object) => readonly ScriptedAnswer[], options?: SceneOptions): Scene } {
   const hooks = new Map<string, Hooks>();
   const uids = new Map<string, string>();
@@ -152,5 +151,5 @@ export function furnishScenes({ make, model }: House): void {
   });
   const models = [{ name: "main", model: "scripted", baseURL: model.baseURL, apiKey: { secretKeyRef: { name: "model", key: "key" } }, maxOutputTokens: 4096, pricing: { inputPerMillion: "1", outputPerMillion: "2" } }];
   make("Environment", "lab", { models });
-  make("Environment", "hasty", { models, approvals: { timeoutSeconds: 2 } });
+  make("Environment", "hasty", { models, approvals: { timeoutSeconds: 4 } });
 }
