@@ -23,15 +23,16 @@ export interface FinalRefusal {
   readonly seq: number;
 }
 
-/** What ends the run; undefined while nothing does. */
-export function endOf({ state, bundle }: View, { nowMs, refusal }: { readonly nowMs: number; readonly refusal?: FinalRefusal }): End | undefined {
+/** What ends the run, `announced` when the log is about to say it; undefined while nothing does. */
+export function endOf({ state, bundle }: View, { nowMs, refusal }: { readonly nowMs: number; readonly refusal?: FinalRefusal }): End | "announced" | undefined {
   if (state.cancelled) return { outcome: "Cancelled", reason: "The session was cancelled (spec.cancel)." };
   if (state.waiting !== undefined) return undefined;
   if (nowMs >= deadlineAt(state)) return { outcome: "DeadlineExceeded", reason: overdue(state) };
   if (refusal === undefined || isOutdated(refusal, state)) return undefined;
   switch (refusal.problem) {
     case "budget":
-      return { outcome: "BudgetExceeded", reason: budgetReason(state, bundle, refusal.detail) };
+      // Stored with the refusal, and on its way here.
+      return state.budgetExceeded === undefined ? "announced" : { outcome: "BudgetExceeded", reason: budgetReason(state.budgetExceeded, bundle) };
     case "denied":
       return { outcome: "ModelError", reason: refusal.detail };
     case "limit":
@@ -73,10 +74,7 @@ function overdue(state: SessionState): string {
   return `The ${state.limits.timeoutSeconds} s ${spanOf(state)} were over before it was done. Raise limits.timeoutSeconds of the Session (and of its Environment, which is the ceiling), or give it less to do.`;
 }
 
-/** The log states the amounts; until its event has arrived, its refusal's own words do. */
-function budgetReason({ budgetExceeded }: SessionState, { agent, environment }: Bundle, detail: string): string {
-  if (budgetExceeded === undefined) return detail;
-  const { limit, used, reserved, allowed } = budgetExceeded;
+function budgetReason({ limit, used, reserved, allowed }: EventDataOf<"budget.exceeded">, { agent, environment }: Bundle): string {
   const { name, unit, advice } = BUDGET_WORDS[limit](environment.name);
   const model = agent.spec.model.name;
   if (limit !== "totalTokens" && environment.spec.models.find((entry) => entry.name === model)?.pricing === undefined) {

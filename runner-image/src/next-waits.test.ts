@@ -243,7 +243,7 @@ const exceeded = by("gateway", event("budget.exceeded", { limit: "costUSD", used
 
 rows("a request that the budget does not pay", [
   { name: "ends the run with the amounts and what to raise", log: [startedEvent("p1", 1), exceeded], here: { refusal: budget }, steps: [{ kind: "finish", outcome: "BudgetExceeded" }] },
-  { name: "ends it in the log's words until the event is there", log: [startedEvent("p1", 1)], here: { refusal: budget }, steps: [{ kind: "finish", outcome: "BudgetExceeded", reason: budget.detail }] },
+  { name: "is not asked again while the log is about to say why", log: [startedEvent("p1", 1)], here: { refusal: budget }, steps: [] },
   { name: "is asked again when a message has come since", log: [startedEvent("p1", 1), exceeded, message], here: { refusal: budget }, steps: [{ kind: "askModel" }] },
   { name: "whose price is not known ends it in the log's words", log: [startedEvent("p1", 1)], here: { refusal: { ...budget, problem: "denied" } }, steps: [{ kind: "finish", outcome: "ModelError", reason: budget.detail }] },
   { name: "is asked again by the next runner", log: [startedEvent("p1", 1), exceeded, startedEvent("p2", 2)], here: { epoch: 2 }, steps: [{ kind: "askModel" }] },

@@ -71,6 +71,7 @@ function decide(view: View, here: Here): readonly Step[] {
   if (here.stopping) return [];
   if (state.epoch < here.epoch) return [startRunner(view, here)];
   const end = endOf(view, here);
+  if (end === "announced") return [];
   return end === undefined ? workSteps(view, here) : endSteps(view, here, end);
 }
 

@@ -7,13 +7,14 @@ import { join } from "node:path";
 import { test } from "node:test";
 import type { TestContext } from "node:test";
 import { fileURLToPath } from "node:url";
-import type { NewEvent } from "@paddock/api/log/events";
+import type { Bundle } from "@paddock/api/log/bundle";
+import type { EventDataOf, NewEvent } from "@paddock/api/log/events";
 import { RUNNER_EVENTS } from "@paddock/api/wire/runner";
 import { buildTestBundle, decidedEvent, requestedEvent, respondedEvent, startedEvent, toolStartedEvent } from "../../test/fakes/session.ts";
 import { connectGateway } from "./gateway.ts";
 import { fileAt } from "./testdata/file.ts";
 import { openLab } from "./testdata/lab.ts";
-import type { Lab } from "./testdata/lab.ts";
+import type { Lab, LabOptions } from "./testdata/lab.ts";
 import { answer, startModel } from "./testdata/model.ts";
 import type { ProcessOptions } from "./testdata/process.ts";
 import { startRelay } from "./testdata/relay.ts";
@@ -114,6 +115,146 @@ test("answered calls that were not decided are decided by the next runner", asyn
   await leave(lab, [requestedEvent(1, 1, 3), respondedEvent(1, 1, [{ name: "bash", arguments: '{"command":"echo hi"}' }])]);
   await lab.run({ podUid: "p2" });
   assert.match((await lab.of("tool.finished"))[0]?.data.content ?? "", /hi/);
+});
+
+/** Turn 1 asked for these calls and the last runner was gone before any of them started. */
+function leftDecided(lab: Lab, tool: string, args: Readonly<Record<string, unknown>>, change: Partial<EventDataOf<"tool.decided">> = {}): readonly NewEvent[] {
+  const bundle = { ...buildTestBundle(lab.uid), ...(tool === "post_note" ? { agent: withNote(lab.uid) } : {}) };
+  const decided = decidedEvent(bundle, "root/1/0", { tool, arguments: args, ...change });
+  return [requestedEvent(1, 1, 3), respondedEvent(1, 1, [{ name: tool, arguments: JSON.stringify(args) }]), decided];
+}
+
+function withNote(uid: string): Bundle["agent"] {
+  const { agent } = buildTestBundle(uid);
+  return { ...agent, spec: { ...agent.spec, customTools: NOTE } };
+}
+
+const NOTE: NonNullable<Bundle["agent"]["spec"]["customTools"]> = [{ name: "post_note", description: "Posts a note.", inputSchema: { type: "object" } }];
+const ASKS: NonNullable<LabOptions["tools"]> = [{ name: "bash", permission: "Ask" }];
+const HI = { command: "echo hi" };
+
+async function openDone(t: TestContext, options: Partial<LabOptions>): Promise<Lab> {
+  const model = await startModel(t, [answer({ text: "Done." })]);
+  return openLab(t, { baseURL: model.baseURL, ...options });
+}
+
+test("a call that was allowed and not started is started by the next runner", async (t) => {
+  const lab = await openDone(t, {});
+  await leave(lab, leftDecided(lab, "bash", HI));
+  await lab.run({ podUid: "p2" });
+  assert.deepEqual((await lab.of("tool.started")).map(({ data }) => data.attempt), [1]);
+  assert.match((await lab.of("tool.finished"))[0]?.data.content ?? "", /hi/);
+});
+
+test("a call that is asked for and not decided is waited for by the next runner, without a sandbox", async (t) => {
+  const lab = await openDone(t, { tools: ASKS });
+  await leave(lab, leftDecided(lab, "bash", HI, { decision: "Ask" }));
+  const ended = lab.run({ podUid: "p2" });
+  await lab.seen((event) => event.type === "run.waiting" && event.data.for === "approval");
+  assert.deepEqual(await lab.of("sandbox.requested"), []);
+  await lab.resolve("root/1/0");
+  assert.equal(await ended, "finished");
+  assert.equal((await lab.of("approval.requested")).length, 1, "nobody is asked twice");
+  assert.deepEqual((await lab.of("tool.finished")).map(({ data }) => data.status), ["ok"]);
+});
+
+test("a call that was approved while no runner was there is started by the next one", async (t) => {
+  const lab = await openDone(t, { tools: ASKS });
+  await leave(lab, leftDecided(lab, "bash", HI, { decision: "Ask" }));
+  await lab.resolve("root/1/0");
+  assert.equal(await lab.run({ podUid: "p2" }), "finished");
+  assert.deepEqual(await lab.of("run.waiting"), []);
+  assert.deepEqual((await lab.of("tool.finished")).map(({ data }) => data.status), ["ok"]);
+});
+
+test("a call that was denied while no runner was there has its result from the next one", async (t) => {
+  const lab = await openDone(t, { tools: ASKS });
+  await leave(lab, leftDecided(lab, "bash", HI, { decision: "Ask" }));
+  await lab.resolve("root/1/0", { decision: "Denied", reason: "No echo" });
+  assert.equal(await lab.run({ podUid: "p2" }), "finished");
+  assert.deepEqual(await lab.of("tool.started"), []);
+  assert.partialDeepStrictEqual(await lab.of("tool.finished"), [{ data: { status: "denied" } }]);
+  assert.match((await lab.of("tool.finished"))[0]?.data.content ?? "", /No echo/);
+});
+
+test("a call whose approval expired while no runner was there is denied by the next one", async (t) => {
+  const lab = await openDone(t, { tools: ASKS, approvals: { timeoutSeconds: 1 } });
+  await leave(lab, leftDecided(lab, "bash", HI, { decision: "Ask" }));
+  await lab.seen(({ type }) => type === "approval.resolved");
+  assert.equal(await lab.run({ podUid: "p2" }), "finished");
+  assert.partialDeepStrictEqual(await lab.of("tool.finished"), [{ data: { status: "denied" } }]);
+  assert.match((await lab.of("tool.finished"))[0]?.data.content ?? "", /nobody decided in time/);
+});
+
+test("a call of a custom tool that was started is waited for by the next runner, never started again and never indeterminate", async (t) => {
+  const lab = await openDone(t, { customTools: NOTE });
+  await leave(lab, [...leftDecided(lab, "post_note", { text: "hi" }), toolStartedEvent("root/1/0", 1)]);
+  const ended = lab.run({ podUid: "p2" });
+  await lab.seen((event) => event.type === "run.waiting" && event.data.for === "tool");
+  await lab.give("root/1/0", "note 17");
+  assert.equal(await ended, "finished");
+  assert.equal((await lab.of("tool.started")).length, 1);
+  assert.deepEqual((await lab.of("tool.finished")).map(({ data, role }) => [data.status, role]), [["ok", "person"]]);
+});
+
+test("a result of a custom tool that came while no runner was there goes to the model", async (t) => {
+  const lab = await openDone(t, { customTools: NOTE });
+  await leave(lab, [...leftDecided(lab, "post_note", { text: "hi" }), toolStartedEvent("root/1/0", 1)]);
+  await lab.give("root/1/0", "note 17");
+  assert.equal(await lab.run({ podUid: "p2" }), "finished");
+  assert.deepEqual(await lab.of("run.waiting"), []);
+  assert.equal(await outcomeOf(lab), "Completed");
+});
+
+test("a call that changes nothing and was started is run again by the next runner", async (t) => {
+  const lab = await openDone(t, {});
+  await writeFile(join(lab.sandbox.workspace, "a"), "forty-two");
+  await leave(lab, [...leftDecided(lab, "read", { path: "a" }, { effect: "Pure" }), toolStartedEvent("root/1/0", 1)]);
+  assert.equal(await lab.run({ podUid: "p2" }), "finished");
+  assert.deepEqual((await lab.of("tool.started")).map(({ data }) => data.attempt), [1, 2]);
+  assert.match((await lab.of("tool.finished"))[0]?.data.content ?? "", /forty-two/);
+});
+
+test("two parallel calls with the runner killed between them: the recorded one stays, the other is never run again", async (t) => {
+  const slow = "echo ran >> ran; touch running; sleep 300";
+  const calls = ["echo first >> first", slow].map((command) => ({ name: "bash", arguments: { command } }));
+  const model = await startModel(t, [answer({ calls }), answer({ calls: [{ name: "bash", arguments: { command: "cat first ran" } }] }), answer({ text: "Each ran once." })]);
+  const lab = await openLab(t, { baseURL: model.baseURL });
+  const first = await startProcess(t, lab, "p1");
+  await fileAt(join(lab.sandbox.workspace, "running"));
+  await lab.seen((event) => event.type === "tool.finished" && event.data.call === "root/1/0");
+  first.kill("SIGKILL");
+  await once(first, "close");
+  assert.equal(await lab.run({ podUid: "p2" }), "finished");
+  const results = await lab.of("tool.finished");
+  assert.deepEqual(results.map(({ data }) => [data.call, data.status]), [["root/1/0", "ok"], ["root/1/1", "indeterminate"], ["root/2/0", "ok"]]);
+  assert.match(results[2]?.data.content ?? "", /^first\nran$/m);
+  assert.doesNotMatch(results[2]?.data.content ?? "", /first\nfirst|ran\nran/);
+});
+
+test("a runner that is killed in a suspended session: the next one waits, and settles the call when it is resumed", async (t) => {
+  const model = await startModel(t, [BASH_FOR_EVER, answer({ text: "Done." })]);
+  const lab = await openLab(t, { baseURL: model.baseURL });
+  const first = await startProcess(t, lab, "p1");
+  await fileAt(join(lab.sandbox.workspace, "running"));
+  await lab.asOperator({ type: "session.suspended", data: {} });
+  first.kill("SIGKILL");
+  await once(first, "close");
+  const second = lab.run({ podUid: "p2" });
+  await lab.seen((event) => event.type === "run.waiting" && event.data.for === "resume");
+  await lab.asOperator({ type: "session.resumed", data: {} });
+  assert.equal(await second, "finished");
+  assert.deepEqual((await lab.of("tool.finished")).map(({ data }) => data.status), ["indeterminate"]);
+  assert.equal((await lab.of("tool.started")).length, 1);
+});
+
+test("a runner of a session that has finished ends and does nothing", async (t) => {
+  const model = await startModel(t, [answer({ text: "Done." })]);
+  const lab = await openLab(t, { baseURL: model.baseURL });
+  await lab.run({ podUid: "p1" });
+  const before = await lab.events();
+  assert.equal(await lab.run({ podUid: "p2" }), "finished");
+  assert.deepEqual([await lab.events(), model.asked.length], [before, 1]);
 });
 
 test("an older runner is fenced when a newer one is registered", async (t) => {
