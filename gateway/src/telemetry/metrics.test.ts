@@ -161,6 +161,16 @@ test("every class of failure is a result, and only those that may have cost some
   assert.deepEqual(await valuesOf(metrics, "uncertain_cost_usd_total"), { "": 1.5 * (MODEL_FAILURES.length - 3) });
 });
 
+test("an amount that no counter takes does not fail the append", async () => {
+  const metrics = createMetrics();
+  const answer = respondedEvent(1, 1);
+  assert.ok(answer.type === "model.responded");
+  const bundle = storyBundle("u");
+  store(metrics, [boundEvents(bundle), [startedEvent("p", 1), grantedEvent(1, 1, 3)], [event("model.responded", { ...answer.data, costNanoUSD: "9".repeat(400) })], [runFinishedEvent()]]);
+  assert.deepEqual(await valuesOf(metrics, "uncounted_commits_total"), { "": 1 });
+  assert.deepEqual(await valuesOf(metrics, "runs_finished_total"), { Completed: 1 });
+});
+
 test("what a run leaves open is counted with it, and payloads by their size", async () => {
   const metrics = createMetrics();
   const bundle = storyBundle("u");

@@ -45,11 +45,17 @@ const GROUP_BUCKETS = [1, 2, 4, 8, 16, 32, 64, 128, 256];
 export function createMetrics(): Metrics {
   const registry = new Registry();
   collectDefaultMetrics({ register: registry });
-  const { appends, appendSeconds, commits, sessions, streams, reviews, limited, expired, corrupt, spans, ...counters } = createInstruments([registry]);
+  const { appends, appendSeconds, commits, sessions, streams, reviews, limited, expired, corrupt, spans, uncounted, ...counters } = createInstruments([registry]);
   return {
     appended: (type, result) => appends.inc({ type, result }),
     appendTook: (role, seconds) => appendSeconds.observe({ role }, seconds),
-    stored: (commit) => countSteps(counters, commit, stepsOf(commit)),
+    stored: (commit) => {
+      try {
+        countSteps(counters, commit, stepsOf(commit));
+      } catch {
+        uncounted.inc();
+      }
+    },
     committed: (calls) => commits.observe(calls),
     sessionEntered: (activity) => sessions.inc({ activity }),
     sessionLeft: (activity) => sessions.dec({ activity }),
@@ -95,6 +101,7 @@ function createInstruments(registers: Registry[]) {
     limited: counter("rate_limited_requests_total", "Requests refused because their caller asks too often, by who asked.", { audience: LABELS.audience }),
     expired: plain("expired_records_total", "Records whose log was deleted because its retention was over."),
     corrupt: plain("corrupt_logs_total", "Stored logs that were found damaged."),
+    uncounted: plain("uncounted_commits_total", "Commits that could not be counted in the other metrics: a fault of the gateway."),
     spans: counter("spans_total", "Spans of sessions, by result: exported, failed to be exported, or dropped because the queue was full.", { result: LABELS.spanResult }),
   };
 }

@@ -11,6 +11,7 @@ import type { Tracing, TracingOptions } from "./tracing.ts";
 
 /** Spans that wait or are on their way; more are dropped. */
 const QUEUED_SPANS = 2048;
+/** A stop sends all batches at once. */
 const BATCH_SPANS = 256;
 const BATCH_DELAY_MS = 2000;
 /** One export with its repetitions. */
@@ -64,7 +65,7 @@ export function openTracing(
 }
 
 function createExporter(endpoint: string): SpanExporter {
-  return new OTLPTraceExporter({ url: `${endpoint.replace(/\/+$/, "")}/v1/traces`, timeoutMillis: EXPORT_MS, concurrencyLimit: 4 });
+  return new OTLPTraceExporter({ url: `${endpoint.replace(/\/+$/, "")}/v1/traces`, timeoutMillis: EXPORT_MS, concurrencyLimit: QUEUED_SPANS / BATCH_SPANS });
 }
 
 /** The parent was never a span of this process, and need not be: its id is known. */

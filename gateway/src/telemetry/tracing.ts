@@ -5,7 +5,10 @@ import type { Metrics } from "./metrics.ts";
 import type { Commit } from "./steps.ts";
 
 export interface Tracing {
-  /** What was committed becomes spans. Never throws, never waits, and costs no more than its commit is large. */
+  /**
+   * What was committed becomes spans. Never throws, never waits, and costs no more than its commit is large. A process that is killed loses the spans
+   * that it had not sent yet, and no others: what began before it did is read from the log.
+   */
   stored(commit: Commit): void;
   /** Sends what is queued, and gives up after a few seconds. Never rejects. */
   close(): Promise<void>;
