@@ -27,13 +27,22 @@ test("sessions are counted by activity, from before and as they change, until th
   const counts = new Map<string, number>();
   const add = (activity: string, by: number): void => void counts.set(activity, (counts.get(activity) ?? 0) + by);
   const stopped = new AbortController();
-  const listing = takeCensus({ store, metrics: { sessionEntered: (activity) => add(activity, 1), sessionLeft: (activity) => add(activity, -1) }, signal: stopped.signal });
-  // While it reads the list, one changes and one comes.
-  await Promise.all([listing, finish("early-2"), make("late")]);
-  assert.deepEqual(Object.fromEntries(counts), { Active: 203, Finished: 2 });
+  // One is acknowledged and one comes after its page was read and before it is counted.
+  const leave = async (): Promise<void> => {
+    await finish("early-2");
+    await store.acknowledge("early-2");
+  };
+  const meanwhile = [leave, () => make("late")];
+  const recordsAfter: typeof store.recordsAfter = async (query) => {
+    const page = await store.recordsAfter(query);
+    await meanwhile.shift()?.();
+    return page;
+  };
+  await takeCensus({ store: { subscribe: store.subscribe, recordsAfter }, metrics: { sessionEntered: (activity) => add(activity, 1), sessionLeft: (activity) => add(activity, -1) }, signal: stopped.signal });
+  assert.deepEqual(Object.fromEntries(counts), { Active: 203, Finished: 1 });
   await store.acknowledge("early-0");
   await finish("late");
-  assert.deepEqual(Object.fromEntries(counts), { Active: 202, Finished: 2 });
+  assert.deepEqual(Object.fromEntries(counts), { Active: 202, Finished: 1 });
   stopped.abort();
   assert.deepEqual(Object.fromEntries(counts), { Active: 0, Finished: 0 });
   await make("later");
