@@ -1,10 +1,10 @@
 // A runner pod's process: what runner-image/src/main.ts does, with what is fixed in an image (paths, the port of sandboxes) told by the argument. Before and
 // after each append it asks the harness, which lets it go on, or kills it there.
 import { join } from "node:path";
-import { pino } from "pino";
 import type { NewEvent } from "@paddock/api/log/events";
 import { RUNNER_EVENTS } from "@paddock/api/wire/runner";
 import type { AppendRequest } from "@paddock/api/wire/runner";
+import { createLogger } from "../../../gateway/src/telemetry/logger.ts";
 import { connectGateway } from "../../../runner-image/src/gateway.ts";
 import type { Gateway } from "../../../runner-image/src/gateway.ts";
 import { MODEL_LIMITS } from "../../../runner-image/src/model/transport.ts";
@@ -27,7 +27,7 @@ export interface Question {
 }
 
 const options = JSON.parse(process.argv[2] ?? "") as RunnerOptions;
-const logger = pino({ level: "info", base: { pod: options.podName } });
+const logger = createLogger("info").child({ name: "runner", pod: options.podName });
 const waiting = new Map<number, () => void>();
 let questions = 0;
 process.on("message", ({ id }: { readonly id: number }) => waiting.get(id)?.());
