@@ -11,15 +11,19 @@ import type { EventQuery, Write } from "./store.ts";
 
 export const PAGE_BYTES = 4 * 1024 * 1024;
 
-/** Adds events and the payloads that they reference. Inside a transaction. Throws when one is there already. */
-export function insertEvents(connection: Connection, uid: string, { events, blobs = [] }: Pick<Write, "events" | "blobs">): void {
+/** Adds events and the payloads that they reference. Inside a transaction. Throws when one is there already. Returns the length of the events' text. */
+export function insertEvents(connection: Connection, uid: string, { events, blobs = [] }: Pick<Write, "events" | "blobs">): number {
+  let chars = 0;
   for (const blob of blobs) insertBlob(connection, blob);
   for (const event of events) {
     const { hash, ...hashed } = event;
-    connection.run("INSERT INTO events (uid, seq, type, body, hash) VALUES (?, ?, ?, ?, ?)", uid, hashed.seq, hashed.type, canonicalJson(hashed), hash);
+    const body = canonicalJson(hashed);
+    chars += body.length;
+    connection.run("INSERT INTO events (uid, seq, type, body, hash) VALUES (?, ?, ?, ?, ?)", uid, hashed.seq, hashed.type, body, hash);
     const ref = payloadRef(event);
     if (ref !== undefined) insertReference(connection, uid, { seq: event.seq, sha256: ref.sha256 });
   }
+  return chars;
 }
 
 function insertBlob(connection: Connection, { ref, text: content }: Blob): void {

@@ -12,21 +12,32 @@ export interface Expiry {
   readonly limit: number;
 }
 
+export interface ExpiryPorts {
+  readonly connection: Connection;
+  readonly committer: Committer;
+  /** Told of each record that is gone, inside the transaction. */
+  forget(uid: string): void;
+}
+
 /**
  * Deletes old records: each at once as far as readers can see, its events and payloads in small commits after that. What a stop leaves
  * undone is done by the next call. Resolves with the number of records.
  */
-export async function expireRecords(connection: Connection, committer: Committer, expiry: Expiry): Promise<number> {
-  const gone = await committer.commit(() => ({ result: removeRecords(connection, expiry) }));
+export async function expireRecords({ connection, committer, forget }: ExpiryPorts, expiry: Expiry): Promise<number> {
+  const gone = await committer.commit(() => {
+    const uids = removeRecords(connection, expiry);
+    for (const uid of uids) forget(uid);
+    return { result: uids.length };
+  });
   while (await committer.commit(() => ({ result: removeSomeEvents(connection) }))) {
     // Appends that came meanwhile have their turn between two commits.
   }
   return gone;
 }
 
-function removeRecords(connection: Connection, { before, limit }: Expiry): number {
+function removeRecords(connection: Connection, { before, limit }: Expiry): readonly string[] {
   const uids = connection.all("SELECT uid FROM records WHERE acknowledged = 1 AND finished_at < ? ORDER BY finished_at LIMIT ?", before, limit).map((row) => text(row, "uid"));
-  if (uids.length === 0) return 0;
+  if (uids.length === 0) return uids;
   connection.run("INSERT OR REPLACE INTO meta (key, value) VALUES ('version', ?)", String(newestVersion(connection)));
   for (const uid of uids) {
     connection.run("INSERT OR IGNORE INTO expired (uid) VALUES (?)", uid);
@@ -34,7 +45,7 @@ function removeRecords(connection: Connection, { before, limit }: Expiry): numbe
     connection.run("DELETE FROM bundles WHERE uid = ?", uid);
     connection.run("DELETE FROM pods WHERE session_uid = ?", uid);
   }
-  return uids.length;
+  return uids;
 }
 
 /** Whether there is more to do. */

@@ -4,14 +4,16 @@ import { foldEvent } from "@paddock/api/log/fold";
 import { EMPTY_STATE } from "@paddock/api/log/state";
 import type { SessionState } from "@paddock/api/log/state";
 import type { LogEnd } from "./chain.ts";
+import { createKept } from "./kept.ts";
 import { integer, isDamage, optionalText, text } from "./sqlite-connection.ts";
 import type { Connection, Row } from "./sqlite-connection.ts";
 import { eachEvent, PAGE_BYTES } from "./sqlite-events.ts";
 import { LogCorruptError } from "./store.ts";
 import type { NewRecord, RecordQuery, StoredBatch, StoredRecord, Write } from "./store.ts";
 
-/** Bundles are immutable and the largest part of a record: the newest used stay parsed, this much of their text in all. */
-const CACHED_BUNDLE_CHARS = 32 * 1024 * 1024;
+/** Bundles are immutable and the largest part of a record: the newest used stay parsed, this much of their text in all. So do states. */
+const KEPT_BUNDLE_CHARS = 32 * 1024 * 1024;
+const KEPT_STATE_CHARS = 16 * 1024 * 1024;
 const COLUMNS = `uid, namespace, name, namespace_uid, bundle_digest, bind_key, state, batch, runner_pod, runner_connected, runner_since, acknowledged, due_at, corrupt, last_seq, last_hash, version`;
 
 export interface Records {
@@ -26,26 +28,49 @@ export interface Records {
   after(query: RecordQuery): StoredRecord[];
   /** Inside a transaction, as the following. */
   insert(record: NewRecord, write: Write): void;
-  update(uid: string, write: Write): void;
-  /** Forgets what was read meanwhile: something was undone. */
+  /** The record as it is then. */
+  update(record: StoredRecord, write: Write): StoredRecord;
+  /** The next version, taken. */
+  nextVersion(): number;
+  /** The row was changed by others than these functions. */
+  changed(uid: string): void;
+  /** Something was undone: forgets what was read and written meanwhile. */
   forget(): void;
 }
 
-/** Records over a connection; `report` is told of each that cannot be read, once. */
-export function openRecords(connection: Connection, report: (error: Error) => void): Records {
-  const bundles = bundleCache(connection);
+export interface RecordsOptions {
+  readonly connection: Connection;
+  /** Another process writes. */
+  readonly isReader: boolean;
+  /** Told of each record that cannot be read, once. */
+  report(error: Error): void;
+}
+
+export function openRecords({ connection, isReader, report }: RecordsOptions): Records {
+  const bundles = openBundles(connection);
+  const kept = createKept<StoredRecord>(KEPT_STATE_CHARS);
+  let version: number | undefined;
   const reported = new Set<string>();
   const reportOnce = (error: LogCorruptError): void => {
     if (reported.has(error.uid)) return;
     reported.add(error.uid);
     report(new Error(`record ${error.uid}: ${error.message}`, { cause: error }));
   };
-  const toRecord = (row: Row): StoredRecord => recordOf(row, bundles.read(text(row, "uid")).bundle, { connection, report: reportOnce });
-  const find = (uid: string): StoredRecord | undefined =>
+  const read = (uid: string): { readonly record: StoredRecord; readonly chars: number } | undefined =>
     blamingRecord(uid, () => {
       const row = connection.one(`SELECT ${COLUMNS} FROM records WHERE uid = ?`, uid);
-      return row === undefined ? undefined : toRecord(row);
+      if (row === undefined) return undefined;
+      const record = recordOf(row, bundles.read(uid).bundle, { connection, report: reportOnce });
+      return { record, chars: text(row, "state").length };
     });
+  const find = (uid: string): StoredRecord | undefined => {
+    const known = kept.get(uid);
+    if (known !== undefined) return known;
+    const found = read(uid);
+    // Beside a gateway that writes there is nothing to keep.
+    if (found !== undefined && !isReader) kept.set(uid, found.record, found.chars);
+    return found?.record;
+  };
   const orReport = (read: () => StoredRecord | undefined): StoredRecord | undefined => {
     try {
       return read();
@@ -55,11 +80,17 @@ export function openRecords(connection: Connection, report: (error: Error) => vo
       return undefined;
     }
   };
-  const findVersion = (version: number): StoredRecord | undefined =>
-    blamingRecord(`of version ${version}`, () => {
-      const row = connection.one(`SELECT ${COLUMNS} FROM records WHERE version = ?`, version);
-      return row === undefined ? undefined : blamingRecord(text(row, "uid"), () => toRecord(row));
-    });
+  /** Does not keep it: a list would drive out those that are in use. */
+  const findListed = (listed: number): StoredRecord | undefined => {
+    const row = blamingRecord(`of version ${listed}`, () => connection.one("SELECT uid FROM records WHERE version = ?", listed));
+    if (row === undefined) return undefined;
+    const uid = blamingRecord(`of version ${listed}`, () => text(row, "uid"));
+    return kept.get(uid) ?? read(uid)?.record;
+  };
+  const nextVersion = (): number => {
+    version = (version ?? newestVersion(connection)) + 1;
+    return version;
+  };
 
   return {
     find,
@@ -82,8 +113,8 @@ export function openRecords(connection: Connection, report: (error: Error) => vo
       let chars = 0;
       for (const row of connection.each(`SELECT version FROM records WHERE version > ? ${live} ORDER BY version`, after)) {
         if (found.length >= limit || chars > PAGE_BYTES) break;
-        const version = integer(row, "version");
-        const record = orReport(() => findVersion(version));
+        const listed = integer(row, "version");
+        const record = orReport(() => findListed(listed));
         if (record === undefined) continue;
         found.push(record);
         chars += bundles.read(record.uid).chars;
@@ -91,35 +122,52 @@ export function openRecords(connection: Connection, report: (error: Error) => vo
       return found;
     },
     insert: (record, write) => {
-      insertRecord(connection, record, write);
+      insertRecord(connection, record, { ...write, version: nextVersion() });
     },
-    update: (uid, write) => {
-      updateRecord(connection, uid, write);
+    update: (record, write) => {
+      const next: StoredRecord = {
+        ...record,
+        state: write.state,
+        batch: write.batch ?? record.batch,
+        dueAt: "dueAt" in write ? (instant(write.dueAt) ?? undefined) : record.dueAt,
+        version: nextVersion(),
+      };
+      kept.set(record.uid, next, updateRecord(connection, next));
+      return next;
     },
-    forget: bundles.clear,
+    nextVersion,
+    changed: kept.delete,
+    forget: () => {
+      kept.clear();
+      bundles.clear();
+      version = undefined;
+    },
   };
 }
 
-function insertRecord(connection: Connection, record: NewRecord, write: Write): void {
+function insertRecord(connection: Connection, record: NewRecord, { state, batch, dueAt, version }: Write & { readonly version: number }): void {
   const { uid, namespace, name, namespaceUid, bundle, bundleDigest, bindKey, at } = record;
-  const { state, batch, dueAt } = write;
   connection.run("INSERT INTO bundles (uid, bundle) VALUES (?, ?)", uid, canonicalJson(bundle));
   connection.run(
     `INSERT INTO records (uid, namespace, name, namespace_uid, ordinal, bundle_digest, bind_key, state, batch, runner_since, due_at, finished_at, last_seq, last_hash, version)
      VALUES (?, ?, ?, ?, (SELECT coalesce(max(ordinal), 0) + 1 FROM records), ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`,
-    ...[uid, namespace, name, namespaceUid, bundleDigest, bindKey, JSON.stringify(state)],
-    ...[batch === undefined ? null : JSON.stringify(batch), at, instant(dueAt), instant(state.finished?.at), state.lastSeq, state.lastHash, nextVersion(connection)],
+    ...[uid, namespace, name, namespaceUid, bundleDigest, bindKey, JSON.stringify(state), jsonOrNull(batch)],
+    ...[at, instant(dueAt), instant(state.finished?.at), state.lastSeq, state.lastHash, version],
   );
 }
 
-function updateRecord(connection: Connection, uid: string, write: Write): void {
-  const { state, batch } = write;
+/** Writes what an append changes of a record. Returns the length of its state's text. */
+function updateRecord(connection: Connection, { uid, state, batch, dueAt, version }: StoredRecord): number {
+  const json = JSON.stringify(state);
   connection.run(
-    "UPDATE records SET state = ?, finished_at = ?, last_seq = ?, last_hash = ?, version = ? WHERE uid = ?",
-    ...[JSON.stringify(state), instant(state.finished?.at), state.lastSeq, state.lastHash, nextVersion(connection), uid],
+    "UPDATE records SET state = ?, batch = ?, due_at = ?, finished_at = ?, last_seq = ?, last_hash = ?, version = ? WHERE uid = ?",
+    ...[json, jsonOrNull(batch), instant(dueAt), instant(state.finished?.at), state.lastSeq, state.lastHash, version, uid],
   );
-  if (batch !== undefined) connection.run("UPDATE records SET batch = ? WHERE uid = ?", JSON.stringify(batch), uid);
-  if ("dueAt" in write) connection.run("UPDATE records SET due_at = ? WHERE uid = ?", instant(write.dueAt), uid);
+  return json.length;
+}
+
+function jsonOrNull(value: unknown): string | null {
+  return value === undefined ? null : JSON.stringify(value);
 }
 
 /** RFC 3339 in the one form whose order as text is that of time. */
@@ -133,41 +181,24 @@ export function newestVersion(connection: Connection): number {
   return integer(row, "version");
 }
 
-export function nextVersion(connection: Connection): number {
-  return newestVersion(connection) + 1;
-}
-
 interface Bundles {
   /** With the length of its text. */
   read(uid: string): { readonly bundle: Bundle; readonly chars: number };
   clear(): void;
 }
 
-function bundleCache(connection: Connection): Bundles {
-  const kept = new Map<string, { readonly bundle: Bundle; readonly chars: number }>();
-  let total = 0;
-  const read = (uid: string): { readonly bundle: Bundle; readonly chars: number } => {
-    const json = text(connection.one("SELECT bundle FROM bundles WHERE uid = ?", uid), "bundle");
-    const bundle = JSON.parse(json) as Bundle;
-    total += json.length;
-    return { bundle, chars: json.length };
-  };
+function openBundles(connection: Connection): Bundles {
+  const kept = createKept<{ readonly bundle: Bundle; readonly chars: number }>(KEPT_BUNDLE_CHARS);
   return {
     read: (uid) => {
-      const entry = kept.get(uid) ?? read(uid);
-      kept.delete(uid);
-      kept.set(uid, entry);
-      for (const [oldest, { chars }] of kept) {
-        if (total <= CACHED_BUNDLE_CHARS || oldest === uid) break;
-        kept.delete(oldest);
-        total -= chars;
-      }
-      return entry;
+      const known = kept.get(uid);
+      if (known !== undefined) return known;
+      const json = text(connection.one("SELECT bundle FROM bundles WHERE uid = ?", uid), "bundle");
+      const read = { bundle: JSON.parse(json) as Bundle, chars: json.length };
+      kept.set(uid, read, read.chars);
+      return read;
     },
-    clear: () => {
-      kept.clear();
-      total = 0;
-    },
+    clear: kept.clear,
   };
 }
 

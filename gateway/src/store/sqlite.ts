@@ -70,9 +70,10 @@ interface Parts {
   readonly committer: Committer;
 }
 
-function storeOver(connection: Connection, { report = () => undefined, committed = () => undefined }: SqliteOptions): Store {
+function storeOver(connection: Connection, { report = () => undefined, committed = () => undefined, isReader }: SqliteOptions & { readonly isReader: boolean }): Store {
   const listeners = new Set<(change: Change) => void>();
-  const records = openRecords(connection, report);
+  const records = openRecords({ connection, isReader, report });
+  const tails = createTails();
   const publish = (change: Change): void => {
     for (const listener of listeners) {
       try {
@@ -82,8 +83,12 @@ function storeOver(connection: Connection, { report = () => undefined, committed
       }
     }
   };
-  const committer = createCommitter({ connection, publish, undone: records.forget, committed });
-  const parts: Parts = { connection, records, committer };
+  const undone = (): void => {
+    records.forget();
+    tails.clear();
+  };
+  const committer = createCommitter({ connection, publish, undone, committed });
+  const parts: Parts = { connection, records, tails, committer };
   const { db } = connection;
 
   return {
