@@ -91,7 +91,7 @@ async function sendBatch(appending: Appending, request: AppendRequest): Promise<
     try {
       const { events } = (await gateway.post(RUNNER_EVENTS, request)) as AppendReply;
       intake.take(events);
-      await transcript.reached(events.at(-1)?.seq ?? 0);
+      await orStopped(transcript.reached(events.at(-1)?.seq ?? 0), signal);
       return events;
     } catch (error) {
       const stop = stopOf(error);
@@ -100,6 +100,18 @@ async function sendBatch(appending: Appending, request: AppendRequest): Promise<
     }
     // The same batch again: if it was stored, its stored reply comes back.
     await pause(delayMsOf(BACKOFF, retry, random), signal);
+  }
+}
+
+/** What came before may be on a stream that is broken, and a process that ends does not wait for it. */
+async function orStopped(done: Promise<void>, signal: AbortSignal): Promise<void> {
+  const { promise: stopped, reject } = Promise.withResolvers<never>();
+  const onAbort = (): void => reject(new Detached("stopped", "the runner is ending"));
+  signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    await Promise.race([done, stopped]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
   }
 }
 

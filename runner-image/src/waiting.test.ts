@@ -4,6 +4,9 @@ import { join } from "node:path";
 import { test } from "node:test";
 import type { TestContext } from "node:test";
 import type { EventDataOf, LogEvent } from "@paddock/api/log/events";
+import type { AppendRequest } from "@paddock/api/wire/runner";
+import { connectGateway } from "./gateway.ts";
+import type { Gateway } from "./gateway.ts";
 import { fileAt } from "./testdata/file.ts";
 import { openLab } from "./testdata/lab.ts";
 import type { Lab, LabOptions } from "./testdata/lab.ts";
@@ -218,4 +221,27 @@ test("a custom result that lands while the run is about to wait for it is not mi
   await lab.give("root/1/0", "note 17");
   assert.equal(await ended, "finished");
   assert.deepEqual((await lab.of("tool.finished")).map(({ data }) => data.content), ["note 17"]);
+});
+
+test("a client's result that lands just before an interrupt would cancel its call stands, and the run goes on", async (t) => {
+  const { lab } = await open(t, [answer({ calls: [{ name: "post_note", arguments: { text: "hi" } }] }), answer({ text: "Posted." })], { customTools: NOTE });
+  const pod = await lab.register("p1");
+  const client = connectGateway({ url: new URL(lab.gateway.url), ca: lab.gateway.ca, tokenFile: pod.tokenFile });
+  t.after(() => client.close());
+  let given = 0;
+  const gateway: Gateway = {
+    ...client,
+    async post(path, body) {
+      const { events = [] } = body as Partial<AppendRequest>;
+      if (events[0]?.type === "tool.finished" && (given += 1) === 1) await lab.give("root/1/0", "note 17");
+      return client.post(path, body);
+    },
+  };
+  const ended = lab.run({ podUid: "p1", ports: { gateway } });
+  await waits(lab, "tool");
+  await lab.interrupt();
+  await waits(lab, "input");
+  assert.deepEqual((await lab.of("tool.finished")).map(({ data, role }) => [data.status, role]), [["ok", "person"]]);
+  await lab.say("Thank you");
+  assert.equal(await ended, "finished");
 });
