@@ -24,6 +24,8 @@ export interface ChangerOptions {
   readonly database: Database;
   readonly records: Records;
   readonly publisher: Publisher;
+  /** Told after each commit how many calls shared it. Must not throw. */
+  committed(calls: number): void;
 }
 
 type Outcome = { readonly kind: "done"; readonly result: unknown } | { readonly kind: "failed"; readonly error: unknown };
@@ -102,6 +104,7 @@ async function changeGroup(options: ChangerOptions, calls: readonly Call[]): Pro
   const wanted = new Set<string>();
   try {
     const { outcomes, changes, isFound } = await options.database.transact((transaction) => changeAll(options.records, transaction, { calls, wanted }));
+    options.committed(calls.length);
     await options.publisher.committed(changes);
     if (isFound) await options.publisher.catchUp().catch(() => undefined);
     for (const [index, call] of calls.entries()) call.settle(outcomes[index] ?? { kind: "done", result: undefined });

@@ -23,6 +23,8 @@ export interface PostgresOptions {
   now(): Date;
   /** Told of a record that cannot be read, of a listener that throws, and of a server that goes away. */
   report?(error: unknown): void;
+  /** Told after each commit how many calls shared it. Must not throw. */
+  committed?(calls: number): void;
   /** How often this replica says that it lives, and after how long without that others take its runners for disconnected, in milliseconds. */
   readonly beatMs?: number;
   readonly deadAfterMs?: number;
@@ -45,7 +47,7 @@ interface Parts {
  * connection string needs CREATE in its schema. Rejects when the server cannot be reached, or the tables are of a newer release.
  */
 export async function openPostgresStore(connectionString: string, options: PostgresOptions): Promise<Store> {
-  const { now, report = () => undefined, beatMs = BEAT_MS, deadAfterMs = DEAD_AFTER_MS } = options;
+  const { now, report = () => undefined, committed = () => undefined, beatMs = BEAT_MS, deadAfterMs = DEAD_AFTER_MS } = options;
   const replica = randomUUID();
   const database = openDatabase(connectionString);
   try {
@@ -54,7 +56,7 @@ export async function openPostgresStore(connectionString: string, options: Postg
     const publisher = openPublisher({ on: database, records, from: await readPosition(database), report });
     const replicas = openReplicas({ database, records, publisher, replica, deadAfterMs, now });
     const broadcaster = openBroadcaster({ on: database, replica, report });
-    const changer = openChanger({ database, records, publisher });
+    const changer = openChanger({ database, records, publisher, committed });
     const parts: Parts = { database, records, publisher, changer, replicas, broadcaster };
     await replicas.beat();
     const listener = await openListener({
