@@ -43,7 +43,7 @@ const borders: readonly Border[] = [
   {
     folder: "gateway/src",
     files: ["gateway/src", "crds/src"],
-    packages: ["node:*", "zod", "pino", "prom-client", "hono", "hono/*", "@hono/node-server", "@hono/node-server/*", "@peculiar/x509", "reflect-metadata", "@opentelemetry/*"],
+    packages: ["node:*", "zod", "pino", "prom-client", "hono", "hono/*", "@hono/node-server", "@hono/node-server/*", "@peculiar/x509", "reflect-metadata", "@opentelemetry/*", "pg"],
   },
   { folder: "runner-image/src", files: ["runner-image/src", "crds/src"], packages: ["node:*", "zod", "pino", "openai", "openai/*", "ajv/*"] },
   { folder: "sandbox-image/src", files: ["sandbox-image/src"], packages: ["node:*"], types: ["crds/src"] },
@@ -96,6 +96,7 @@ describe("borders", () => {
   it("only one folder uses each of these", () => {
     none(findStrays("openai", "runner-image/src/model"));
     none(findStrays("node:sqlite", "gateway/src/store"));
+    none(findStrays("pg", "gateway/src/store"));
     none(findStrays("@kubernetes/client-node", "operator/src/cluster"));
     none(findStrays("croner", "operator/src/schedule/cron.ts"));
     // Loaded only when there is somewhere to send traces.
