@@ -44,6 +44,21 @@ export function concurrencyCases(check: Check): void {
     assert.deepEqual(await again.usage({ namespace: "team", from: "2026-01-01", to: "2026-01-01", by: [] }), []);
   });
 
+  check("a call that fails at its last step leaves the next one what was there before", async ({ store, reopen }) => {
+    await create(store, "a");
+    const [broken, whole] = await Promise.allSettled([
+      append(store, "a", [cancelled("undone")], { ledger: [{ day: undefined as never, requests: 1 }] }),
+      append(store, "a", [cancelled("kept")]),
+    ]);
+    assert.deepEqual([broken.status, whole.status], ["rejected", "fulfilled"]);
+    for (const open of [async () => store, reopen]) {
+      const opened = await open();
+      const events = await opened.events("a", { after: 0, limit: 10 });
+      assert.deepEqual(events.map(({ data }) => ("reason" in data ? data.reason : "")), ["", "", "kept"]);
+      assert.equal((await opened.record("a"))?.state.lastHash, events.at(-1)?.hash);
+    }
+  });
+
   check("a create that fails leaves nothing behind for the next one", async ({ store }) => {
     const { events, state } = write(EMPTY_STATE, boundEvents(buildTestBundle("a")));
     const [first] = events;
