@@ -1,17 +1,21 @@
+import type { AgentSpec } from "@paddock/api/agent";
+import type { EnvironmentSpec } from "@paddock/api/environment";
 import { LABELS } from "@paddock/api/names";
+import { digestOf } from "@paddock/api/log/canonical";
 import type { NewEvent } from "@paddock/api/log/events";
+import { decideTool, fingerprintOf } from "@paddock/api/policy/rules";
 import type { FakeApiServer } from "../fakes/apiserver.ts";
 import { send } from "../fakes/client.ts";
 import type { LocalGateway } from "../fakes/gateway.ts";
-import { event, requestedEvent, respondedEvent, runFinishedEvent, startedEvent } from "../fakes/session.ts";
+import { event, requestedEvent, respondedEvent, runFinishedEvent, startedEvent, toolFinishedEvent, toolStartedEvent } from "../fakes/session.ts";
 
 // The others of a cluster, as far as the operator meets them.
 
 /**
- * What a runner does once it is registered, one after the other. `wait` ends a Conversation's turn, `stay` keeps it running, `die` ends its pod by its own
- * fault, `evict` by its node's.
+ * What a runner does once it is registered, one after the other. `wait` ends a Conversation's turn, `ask` is an answer with a call of the tool read that
+ * waits for approval, `use` makes that call, `stay` keeps the run going, `die` ends its pod by its own fault, `evict` by its node's.
  */
-export type Deed = "answer" | "sandbox" | "finish" | "wait" | "stay" | "die" | "evict";
+export type Deed = "answer" | "sandbox" | "finish" | "wait" | "ask" | "use" | "stay" | "die" | "evict";
 
 /** By attempt of a session; the last line counts for all later ones. */
 export type Script = readonly (readonly Deed[])[];
@@ -34,7 +38,7 @@ const TURN_MS = 3;
 
 /** Plays until it is stopped: one turn every few milliseconds, never two at once. */
 export function startPlayers(api: FakeApiServer, gateway: LocalGateway): Players {
-  const runners = createRunners(gateway);
+  const runners = createRunners(api, gateway);
   let script: Script = [["answer", "finish"]];
   let isStopped = false;
   const turn = async (): Promise<void> => {
@@ -83,7 +87,7 @@ function end(api: FakeApiServer, pod: Pod, how: "die" | "evict"): void {
 
 /** Deletes what has owners of which none exists any more. */
 function collectGarbage(api: FakeApiServer): void {
-  const collections = new Set([PODS, "/apis/paddock.dev/v1alpha1/sessions", "/apis/networking.k8s.io/v1/networkpolicies"]);
+  const collections = new Set([PODS, "/apis/paddock.dev/v1alpha1/sessions", "/apis/paddock.dev/v1alpha1/approvals", "/apis/networking.k8s.io/v1/networkpolicies"]);
   const owners = ["sessions", "schedules", "environments"].flatMap((plural) => api.store.list(`/apis/paddock.dev/v1alpha1/${plural}`).map(({ body }) => body.metadata.uid));
   const living = new Set(owners);
   for (const collection of collections) {
@@ -93,6 +97,16 @@ function collectGarbage(api: FakeApiServer): void {
       api.store.delete({ collection, namespace: body.metadata.namespace ?? "", name: body.metadata.name }, undefined);
     }
   }
+}
+
+const ARGUMENTS = { path: "notes.md" };
+
+/** What a runner decides on a call of the tool read, by the Agent and the Environment that a session was bound with. */
+function decidedByPolicy(api: FakeApiServer, call: string): NewEvent {
+  const specOf = (plural: string): unknown => api.store.list(`/apis/paddock.dev/v1alpha1/${plural}`)[0]?.body.spec;
+  const agent = specOf("agents") as AgentSpec;
+  const input = { agent: { digest: digestOf(agent), spec: agent }, environment: { spec: specOf("environments") as EnvironmentSpec } };
+  return event("tool.decided", { call, tool: "read", fingerprint: fingerprintOf(input, "read", ARGUMENTS), arguments: ARGUMENTS, ...decideTool(input, "read") });
 }
 
 interface Progress {
@@ -113,7 +127,7 @@ interface Told {
 }
 
 /** Runners that append what their script says, each event asked for at the real gateway with the pod's own token. */
-function createRunners(gateway: LocalGateway) {
+function createRunners(api: FakeApiServer, gateway: LocalGateway) {
   const pods = new Map<string, Progress>();
   const sessions = new Map<string, Told>();
   let deeds = 0;
@@ -149,11 +163,20 @@ function createRunners(gateway: LocalGateway) {
     return progress;
   };
 
-  const eventsOf = (pod: Pod, deed: "answer" | "sandbox" | "finish" | "wait"): readonly NewEvent[] => {
+  const eventsOf = (pod: Pod, deed: Exclude<Deed, "stay" | "die" | "evict">): readonly NewEvent[] => {
     const session = sessionOf(pod);
     switch (deed) {
       case "answer":
         return [requestedEvent(session.turn + 1, 1, session.seq), respondedEvent(session.turn + 1, 1)];
+      case "ask":
+        return [
+          requestedEvent(session.turn + 1, 1, session.seq),
+          respondedEvent(session.turn + 1, 1, [{ name: "read", arguments: JSON.stringify(ARGUMENTS) }]),
+          decidedByPolicy(api, `root/${session.turn + 1}/0`),
+          event("run.waiting", { for: "approval", text: "", through: session.seq }),
+        ];
+      case "use":
+        return [toolStartedEvent(`root/${session.turn}/0`, 1), toolFinishedEvent(`root/${session.turn}/0`)];
       case "sandbox":
         return [event("sandbox.requested", { reason: "a tool needs it" })];
       case "finish":
@@ -164,7 +187,7 @@ function createRunners(gateway: LocalGateway) {
   };
 
   const note = (pod: Pod, progress: Progress, deed: Deed): void => {
-    if (deed === "answer") sessionOf(pod).turn += 1;
+    if (deed === "answer" || deed === "ask") sessionOf(pod).turn += 1;
     progress.done += 1;
     deeds += 1;
   };

@@ -73,6 +73,23 @@ function startSchedule(world: World, more: object = {}, session: object = {}): v
   world.make("Schedule", "hourly", spec, { status: { observedGeneration: 1, nextScheduleTime: DUE.toISOString() } });
 }
 
+/** A person's decision on every Approval that waits; admission has let it through. */
+function decide(world: World, decision: "Approved" | "Denied"): true {
+  for (const { body } of world.api.store.list(`${OURS}/approvals`)) {
+    const key = { collection: `${OURS}/approvals`, namespace: NAMESPACE, name: body.metadata.name };
+    world.api.store.update(key, { ...body, status: { ...(body.status as object | undefined), decision: { decision, decidedBy: "bob" } } }, true);
+  }
+  return true;
+}
+
+function suspend(world: World, isWanted: boolean): void {
+  world.edit("Session", "hello", ({ spec }) => ({ spec: { ...(spec as object), suspend: isWanted } }));
+}
+
+function isAskedToStop(world: World): boolean {
+  return world.api.store.list(`${OURS}/sessions`).some(({ body }) => (body.spec as { readonly suspend?: boolean }).suspend === true);
+}
+
 function trigger(world: World, value: string): true {
   world.edit("Schedule", "hourly", ({ metadata }) => ({ metadata: { ...metadata, annotations: { [ANNOTATIONS.trigger]: value } } }));
   return true;
@@ -142,6 +159,58 @@ export const STORIES: readonly Story[] = [
     begin: startSession({ mode: "Conversation", idleTimeoutSeconds: 0 }),
     meanwhile: (world) => waits(world) && world.say("hello", "second"),
     isOver: (world) => world.deeds() === 4 && waits(world),
+  },
+  {
+    name: "a call that waits for approval without pods, is approved and made",
+    environment: { permissions: [{ tool: "read", decision: "Ask" }] },
+    script: [["ask"], ["use", "answer", "finish"]],
+    begin: startSession({ idleTimeoutSeconds: 0 }),
+    meanwhile: (world) => are(world, "sessions", "AwaitingApproval", "True") && podsOf(world) === 0 && decide(world, "Approved"),
+    isOver: (world) => isDone(world) && are(world, "approvals", "Resolved", "Approved") && are(world, "sessions", "Succeeded", "Completed"),
+    check: async (world) => {
+      const log = await world.log(objectsOf(world, "sessions")[0]?.metadata.uid ?? "");
+      const once = log.filter(({ type }) => type.startsWith("approval.") || type === "tool.started");
+      assert.deepEqual(once.map(({ type }) => type), ["approval.requested", "approval.resolved", "tool.started"]);
+      assert.ok(once.some((event) => event.type === "approval.resolved" && event.data.by === "bob" && event.data.decision === "Approved"));
+    },
+  },
+  {
+    name: "a session that is cancelled while a call waits for approval",
+    environment: { permissions: [{ tool: "read", decision: "Ask" }] },
+    script: [["ask"]],
+    begin: startSession({ idleTimeoutSeconds: 0 }),
+    meanwhile: (world) => {
+      if (!are(world, "approvals", "Resolved", "Pending")) return false;
+      world.edit("Session", "hello", () => ({ spec: { ...SESSION, idleTimeoutSeconds: 0, cancel: true } }));
+      return true;
+    },
+    isOver: (world) => isDone(world) && are(world, "approvals", "Resolved", "Withdrawn"),
+  },
+  {
+    name: "a conversation that is suspended while it waits, and goes on when it is resumed",
+    script: [["answer", "wait"]],
+    records: 1,
+    begin: startSession({ mode: "Conversation", idleTimeoutSeconds: 0 }),
+    meanwhile: async (world) => {
+      if (waits(world) && !isAskedToStop(world)) suspend(world, true);
+      if (!are(world, "sessions", "Suspended", "True") || !(await world.say("hello", "second"))) return false;
+      suspend(world, false);
+      return true;
+    },
+    isOver: (world) => world.deeds() === 4 && waits(world) && !are(world, "sessions", "Suspended", "True"),
+  },
+  {
+    name: "a daily budget that is told before anything spends it, and again when it is raised",
+    environment: { models: [{ ...MODEL, pricing: { inputPerMillion: "1", outputPerMillion: "1" } }], budget: { costUSDPerDay: "5.00" } },
+    begin: (world) => {
+      world.edit("Environment", "lab", ({ spec }) => ({ spec: { ...(spec as object), budget: { costUSDPerDay: "50.00" } } }));
+      startSession()(world);
+    },
+    isOver: (world) => isDone(world) && isFurnished(world),
+    check: async (world) => {
+      const told = await world.budgets();
+      assert.deepEqual(told.map(({ costUSDPerDay }) => costUSDPerDay).slice(-1), ["50.00"]);
+    },
   },
   {
     name: "a session whose pods are opened by somebody's network policy",

@@ -7,6 +7,7 @@ import type { LaneOptions } from "../../operator/src/cluster/session.ts";
 import type { LogEvent } from "@paddock/api/log/events";
 import { API_VERSION, GROUP, KINDS, VERSION } from "@paddock/api/group";
 import type { KindName } from "@paddock/api/group";
+import type { BudgetView } from "@paddock/api/wire/records";
 import { startFakeApiServer } from "../fakes/apiserver.ts";
 import type { FakeApiServer } from "../fakes/apiserver.ts";
 import type { Body } from "../fakes/apiserver-store.ts";
@@ -40,6 +41,8 @@ export interface World {
   log(uid: string): Promise<readonly LogEvent[]>;
   /** Records that nobody has acknowledged. */
   records(): Promise<number>;
+  /** The shared budgets of this world's Environments, as the gateway has them. */
+  budgets(): Promise<readonly BudgetView[]>;
   /** Starts an operator with this fate. */
   start(fate: Fate, how?: Start): Promise<Running>;
   /** Objects and records as they stand, without what differs from run to run. */
@@ -129,6 +132,10 @@ export async function createWorld(gateway: LocalGateway): Promise<World> {
     },
     log: (uid) => readLog(gateway, person, { uid, name: nameByUid(api, uid) }),
     records: () => countRecords(gateway, token),
+    budgets: async () => {
+      const uids = new Set(api.store.list(`${OURS}/environments`).map(({ body }) => body.metadata.uid));
+      return (await listBudgets(gateway, token)).filter(({ environmentUid }) => uids.has(environmentUid));
+    },
     describe: async () => {
       const logs = await Promise.all(api.store.list(`${OURS}/sessions`).map(({ body: { metadata } }) => readLog(gateway, person, metadata)));
       const text = JSON.stringify({ objects: describeObjects(api), logs: logs.map(describeLog).sort(), records: await countRecords(gateway, token) });
@@ -162,10 +169,16 @@ function describeObjects(api: FakeApiServer): unknown {
   const rows = COLLECTIONS.flatMap((collection) =>
     api.store.list(collection).map(({ body }) => {
       const { metadata, spec, status } = body as unknown as Stored;
-      return { name: `${collection.split("/").at(-1) ?? ""}/${anonymous(metadata.name)}`, ...(collection.startsWith(OURS) ? { spec, status: describeStatus(status) } : {}) };
+      return { name: `${collection.split("/").at(-1) ?? ""}/${anonymous(metadata.name)}`, ...(collection.startsWith(OURS) ? { spec: describeSpec(spec), status: describeStatus(status) } : {}) };
     }),
   );
   return rows.sort((a, b) => a.name.localeCompare(b.name));
+}
+
+/** Of an Approval all but times and what follows from a Session's UID. */
+function describeSpec(spec: unknown): unknown {
+  const { sessionRef, requestedAt: _, expiresAt: __, traceID: ___, ...rest } = spec as { sessionRef?: unknown; requestedAt?: unknown; expiresAt?: unknown; traceID?: unknown };
+  return sessionRef === undefined ? spec : rest;
 }
 
 // A scheduled session's name holds its Schedule's UID, and the minute or a trigger or the generation.
@@ -198,7 +211,8 @@ async function readLog(gateway: LocalGateway, token: string, { name, uid }: { re
 /** What must have happened once, or as often as people and ticks have asked for it. */
 function describeLog(events: readonly LogEvent[]): string {
   const count = (type: LogEvent["type"]): number => events.filter((event) => event.type === type).length;
-  return `bound ${count("session.bound")}, inputs ${count("input.received")}, answers ${count("model.responded")}, cancelled ${count("session.cancelled")}, finished ${count("run.finished")}`;
+  const approvals = count("approval.requested") === 0 ? "" : `asked ${count("approval.requested")}, resolved ${count("approval.resolved")}, started ${count("tool.started")}, `;
+  return `${approvals}suspended ${count("session.suspended")}, resumed ${count("session.resumed")}, bound ${count("session.bound")}, inputs ${count("input.received")}, answers ${count("model.responded")}, cancelled ${count("session.cancelled")}, finished ${count("run.finished")}`;
 }
 
 /** Records that nobody has acknowledged. */
@@ -211,6 +225,17 @@ async function countRecords(gateway: LocalGateway, token: string): Promise<numbe
   }
   stream.close();
   return count;
+}
+
+async function listBudgets(gateway: LocalGateway, token: string): Promise<readonly BudgetView[]> {
+  const stream = await follow(gateway, { path: "/v1/records", token });
+  const found: BudgetView[] = [];
+  for await (const { event, data } of stream) {
+    if (event === "synced") break;
+    if (event === "budget") found.push(data as BudgetView);
+  }
+  stream.close();
+  return found;
 }
 
 /** Resolves when `condition` holds; looks every few milliseconds. The runner of tests bounds it. */
