@@ -49,7 +49,7 @@ export interface Stage {
 }
 
 /** A bound against hanging, no expectation of speed. */
-const STUCK_MS = 120_000;
+const STUCK_MS = 300_000;
 
 interface Play {
   readonly house: House;
