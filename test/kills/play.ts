@@ -51,6 +51,10 @@ export interface Stage {
 /** A bound against hanging, no expectation of speed. */
 const STUCK_MS = 300_000;
 
+/** Of what must be there at the end. */
+const MOST_TRIES = 240;
+const TRY_AGAIN_MS = 250;
+
 interface Play {
   readonly house: House;
   /** Who says what is said, and reads along. */
@@ -115,7 +119,8 @@ async function runToEnd(play: Play, kills: readonly Kill[], struck: readonly boo
   play.stream?.close();
   const milliseconds = performance.now() - startedAt;
   await done.catch(() => undefined);
-  const log = await person.log(name, uid).catch(() => []);
+  // The gateway may be on its way down just now, for another session's sake.
+  const log = await again(() => person.log(name, uid).catch(() => undefined)) ?? [];
   const status = house.find("Session", name)?.status as { readonly result?: Run["status"] } | undefined;
   const run: Run = {
     name, uid, kills, struck, log, seen, milliseconds,
@@ -323,11 +328,24 @@ function parseLine(line: string): { readonly message?: string; readonly call?: s
   }
 }
 
+/** Asks until there is something, for as long as a gateway may take to come back; then undefined. */
+async function again<T>(ask: () => Promise<T | undefined>): Promise<T | undefined> {
+  for (let tries = 0; tries < MOST_TRIES; tries += 1) {
+    const value = await ask();
+    if (value !== undefined) return value;
+    await sleep(TRY_AGAIN_MS);
+  }
+  return undefined;
+}
+
 async function readBlobs({ person, name, uid }: Play, log: readonly LogEvent[]): Promise<Readonly<Record<string, string>>> {
   const digests = new Set(log.flatMap(({ data }) => ("blob" in data && data.blob !== undefined ? [data.blob.sha256] : [])));
   const read = async (digest: string): Promise<readonly [string, string]> => {
-    const reply = await person.send({ path: `/v1/namespaces/${NAMESPACE}/sessions/${name}/blobs/${digest}?uid=${uid}` });
-    return [digest, reply?.status === 200 ? (typeof reply.body === "string" ? reply.body : JSON.stringify(reply.body)) : `status ${reply?.status ?? 0}`];
+    const reply = await again(async () => {
+      const one = await person.send({ path: `/v1/namespaces/${NAMESPACE}/sessions/${name}/blobs/${digest}?uid=${uid}` });
+      return one?.status === 200 ? one : undefined;
+    });
+    return [digest, typeof reply?.body === "string" ? reply.body : `no text: ${JSON.stringify(reply?.body)}`];
   };
   return Object.fromEntries(await Promise.all([...digests].map(read)));
 }
