@@ -23,7 +23,7 @@ if finished.status == "True" then
   end
   return {status = "Degraded", message = text}
 end
-if succeeded.reason == "AwaitingInput" or succeeded.reason == "AwaitingApproval" or succeeded.reason == "Suspended" then
+if succeeded.reason == "AwaitingInput" or succeeded.reason == "AwaitingToolResult" or succeeded.reason == "AwaitingApproval" or succeeded.reason == "Suspended" then
   return {status = "Suspended", message = text}
 end
 return {status = "Progressing", message = text}

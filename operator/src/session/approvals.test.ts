@@ -10,7 +10,7 @@ import { announceSession } from "./claim.ts";
 import { askPeople, buildApproval } from "./approvals.ts";
 import { decideSession } from "./decide.ts";
 import type { SessionWorld } from "./observe.ts";
-import { asked, at, attempted, environment, pod, record, running, session, world } from "./sample.ts";
+import { asked, at, attempted, environment, failed, pod, record, running, session, world } from "./sample.ts";
 
 const golden = { serializers: [(value: unknown) => stringify(value, { lineWidth: 0 })] };
 const creator = { annotations: { "paddock.dev/created-by": "ann" } };
@@ -72,6 +72,13 @@ test("what is resolved, or waits in a session that ends, is asked of nobody", ()
   assert.deepEqual(made(decideSession(world({ self, record: waiting({ approvals: [{ ...asked(), resolution }] }), ...alive }), at(11))), ["register"]);
   const ended = waiting({ activity: { kind: "Finished", outcome: "Cancelled", at: at(12).toISOString() } });
   assert.deepEqual(made(decideSession(world({ self, record: ended, ...alive }), at(13))), ["delete"]);
+});
+
+test("nothing is asked of people for a run that is being ended in the same pass", () => {
+  const self = session({ status: attempted(3, { failuresInARow: 2 }) });
+  const view = record({ approvals: [asked()], runner: { podUid: "uid-of-notes-r3", epoch: 3, connected: false, since: at(1).toISOString() } });
+  const observed = world({ self, record: view, pods: [pod("notes-r3", "runner", { status: failed(1) })] });
+  assert.deepEqual(made(decideSession(observed, at(60))), ["append"]);
 });
 
 test("a call waits while others run: the condition says so, the reason stays Running", () => {

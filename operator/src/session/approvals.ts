@@ -7,7 +7,7 @@ import type { Action, Manifest } from "../kernel/kind.ts";
 import type { SessionWorld } from "./observe.ts";
 
 /** Calls that wait for somebody's decision, oldest first. */
-export function pendingApprovals({ activity, approvals }: RecordView): readonly ApprovalView[] {
+function pendingApprovals({ activity, approvals }: RecordView): readonly ApprovalView[] {
   return activity.kind === "Finished" ? [] : approvals.filter(({ resolution }) => resolution === undefined);
 }
 
@@ -20,7 +20,7 @@ export function askPeople({ self, approvals }: SessionWorld, record: RecordView)
     .map((object) => ({ verb: "create", object }));
 }
 
-export interface ApprovalManifest extends Manifest {
+interface ApprovalManifest extends Manifest {
   readonly spec: ApprovalSpec;
 }
 
