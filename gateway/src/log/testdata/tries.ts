@@ -128,6 +128,8 @@ export const tries: fc.Arbitrary<Try> = fc.oneof(
   { weight: 40, arbitrary: good },
   { weight: 16, arbitrary: woken },
   ...wild.map((arbitrary) => ({ weight: 1, arbitrary })),
+  // What waits for people must not start, however often its runner tries.
+  { weight: 12, arbitrary: index.map((at) => by("runner", (moment) => toolStartedEvent(callAt(moment, at).call, callAt(moment, at).attempts + 1))) },
   { weight: 3, arbitrary: fc.constant<Try>(() => ({ kind: "due" })) },
   { weight: 3, arbitrary: fc.constantFrom(1, 30, 100, 4000).map((seconds): Try => () => ({ kind: "pass", seconds })) },
   { weight: 2, arbitrary: fc.constant<Try>(() => ({ kind: "replace" })) },
