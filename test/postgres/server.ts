@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { childEnvironment } from "../config.ts";
 import { findProgram, run, until } from "../cluster/command.ts";
-import { identityOf, isRunning } from "../cluster/process.ts";
+import { identityOf, isRunning, ownIdentity, parseIdentity } from "../cluster/process.ts";
 import type { ProcessIdentity } from "../cluster/process.ts";
 import type { Progress } from "../progress.ts";
 import { ensurePrograms } from "./programs.ts";
@@ -35,6 +35,10 @@ const settings = {
   listen_addresses: "", fsync: "on", synchronous_commit: "on", full_page_writes: "on",
   shared_buffers: "32MB", max_connections: "60", log_min_messages: "warning", log_checkpoints: "off", jit: "off",
 };
+
+const PREFIX = "paddock-postgres-";
+/** File that names the process a folder belongs to. */
+const OWNER = "owner.json";
 
 interface Place {
   readonly bin: string;
@@ -95,9 +99,20 @@ export async function startPostgres(progress: Progress): Promise<PostgresServer>
   return server;
 }
 
+/** Folders of test processes that were killed; their servers ended with them. */
+function removeLeftovers(): void {
+  for (const name of readdirSync(tmpdir()).filter((one) => one.startsWith(PREFIX))) {
+    const folder = join(tmpdir(), name);
+    const owner = existsSync(join(folder, OWNER)) ? parseIdentity(readFileSync(join(folder, OWNER), "utf8")) : undefined;
+    if (owner !== undefined && !isRunning(owner)) rmSync(folder, { recursive: true, force: true });
+  }
+}
+
 async function layOut(progress: Progress): Promise<Place> {
   const { bin: original, root } = await ensurePrograms(progress);
-  const folder = mkdtempSync(join(tmpdir(), "paddock-postgres-"));
+  removeLeftovers();
+  const folder = mkdtempSync(join(tmpdir(), PREFIX));
+  writeFileSync(join(folder, OWNER), JSON.stringify(ownIdentity()));
   const [data, passwordFile, password] = [join(folder, "data"), join(folder, "password"), randomBytes(16).toString("hex")];
   let bin = original;
   if (root !== undefined && who.uid !== undefined) {

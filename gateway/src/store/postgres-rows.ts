@@ -1,6 +1,7 @@
 import type { Bundle } from "@paddock/api/log/bundle";
 import { canonicalJson } from "@paddock/api/log/canonical";
 import type { SessionState } from "@paddock/api/log/state";
+import { createKept } from "./kept.ts";
 import { integer, optionalText, text } from "./postgres-connection.ts";
 import type { Queryable, Row, Transaction } from "./postgres-connection.ts";
 import { refold } from "./postgres-events.ts";
@@ -79,49 +80,32 @@ export function openRecords(report: (error: unknown) => void): Records {
   };
 }
 
-interface Kept {
-  readonly bundle: Bundle;
-  readonly chars: number;
-}
-
 /** Bundles by uid, an error for one that cannot be read; a record that is gone has none. */
 type BundleReader = (on: Queryable, uids: readonly string[]) => Promise<ReadonlyMap<string, Bundle | LogCorruptError>>;
 
 function bundleCache(): BundleReader {
-  const kept = new Map<string, Kept>();
-  let total = 0;
-  const keep = (uid: string, entry: Kept): void => {
-    if (!kept.delete(uid)) total += entry.chars;
-    kept.set(uid, entry);
-    for (const [oldest, { chars }] of kept) {
-      if (total <= CACHED_BUNDLE_CHARS || oldest === uid) break;
-      kept.delete(oldest);
-      total -= chars;
-    }
-  };
+  const kept = createKept<Bundle>(CACHED_BUNDLE_CHARS);
   return async (on, uids) => {
-    const missing = uids.filter((uid) => !kept.has(uid));
     const found = new Map<string, Bundle | LogCorruptError>();
     for (const uid of uids) {
       const known = kept.get(uid);
-      if (known === undefined) continue;
-      keep(uid, known);
-      found.set(uid, known.bundle);
+      if (known !== undefined) found.set(uid, known);
     }
+    const missing = uids.filter((uid) => !found.has(uid));
     const rows = missing.length === 0 ? [] : await on.query("SELECT uid, bundle FROM records WHERE uid = ANY($1::text[])", [missing]);
     for (const row of rows) {
-      const uid = text(row, "uid");
-      const entry = parseBundle(uid, text(row, "bundle"));
-      if (!(entry instanceof LogCorruptError)) keep(uid, entry);
-      found.set(uid, entry instanceof LogCorruptError ? entry : entry.bundle);
+      const [uid, json] = [text(row, "uid"), text(row, "bundle")];
+      const bundle = parseBundle(uid, json);
+      if (!(bundle instanceof LogCorruptError)) kept.set(uid, bundle, json.length);
+      found.set(uid, bundle);
     }
     return found;
   };
 }
 
-function parseBundle(uid: string, json: string): Kept | LogCorruptError {
+function parseBundle(uid: string, json: string): Bundle | LogCorruptError {
   try {
-    return { bundle: JSON.parse(json) as Bundle, chars: json.length };
+    return JSON.parse(json) as Bundle;
   } catch (error) {
     return new LogCorruptError(uid, `its bundle cannot be read: ${(error as Error).message}`);
   }
