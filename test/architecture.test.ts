@@ -43,7 +43,7 @@ const borders: readonly Border[] = [
   {
     folder: "gateway/src",
     files: ["gateway/src", "crds/src"],
-    packages: ["node:*", "zod", "pino", "prom-client", "hono", "hono/*", "@hono/node-server", "@hono/node-server/*", "@peculiar/x509", "reflect-metadata", "@opentelemetry/*", "pg"],
+    packages: ["node:*", "zod", "pino", "prom-client", "hono", "hono/*", "@hono/node-server", "@hono/node-server/*", "@peculiar/x509", "reflect-metadata", "@opentelemetry/*", "pg", "ajv/*"],
   },
   { folder: "runner-image/src", files: ["runner-image/src", "crds/src"], packages: ["node:*", "zod", "pino", "openai", "openai/*", "ajv/*"] },
   { folder: "sandbox-image/src", files: ["sandbox-image/src"], packages: ["node:*"], types: ["crds/src"] },

@@ -5,7 +5,7 @@ import { inspect } from "node:util";
 import { canonicalJson } from "@paddock/api/log/canonical";
 import type { LogEvent } from "@paddock/api/log/events";
 import { hashOf } from "@paddock/api/log/fold";
-import { append, create, newRecord, write } from "../../gateway/src/store/cases-scene.ts";
+import { append, create, newRecord, write } from "../../gateway/src/store/testdata/cases-scene.ts";
 import { openPostgresStore } from "../../gateway/src/store/postgres.ts";
 import type { Store } from "../../gateway/src/store/store.ts";
 import { EMPTY_STATE } from "@paddock/api/log/state";

@@ -7,7 +7,7 @@ import { after, before, test } from "node:test";
 import type { TestContext } from "node:test";
 import { hashOf } from "@paddock/api/log/fold";
 import { EMPTY_STATE } from "@paddock/api/log/state";
-import { AT, append, create, newRecord, write } from "../../gateway/src/store/cases-scene.ts";
+import { AT, append, create, newRecord, write } from "../../gateway/src/store/testdata/cases-scene.ts";
 import { openPostgresStore } from "../../gateway/src/store/postgres.ts";
 import type { PostgresOptions } from "../../gateway/src/store/postgres.ts";
 import type { Change, LedgerChange, Store } from "../../gateway/src/store/store.ts";

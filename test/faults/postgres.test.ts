@@ -1,6 +1,6 @@
 import { after, before } from "node:test";
-import { storeCases } from "../../gateway/src/store/cases.ts";
-import type { Damage } from "../../gateway/src/store/cases-scene.ts";
+import { storeCases } from "../../gateway/src/store/testdata/cases.ts";
+import type { Damage } from "../../gateway/src/store/testdata/cases-scene.ts";
 import { openPostgresStore } from "../../gateway/src/store/postgres.ts";
 import { openProgress } from "../progress.ts";
 import { startPostgres } from "../postgres/server.ts";

@@ -7,7 +7,7 @@ import { test } from "node:test";
 import type { TestContext } from "node:test";
 import { sha256 } from "@paddock/api/log/canonical";
 import { event, toolFinishedEvent } from "../../../test/fakes/session.ts";
-import { AT, append, create } from "../store/cases-scene.ts";
+import { AT, append, create } from "../store/testdata/cases-scene.ts";
 import { openSqliteStore } from "../store/sqlite.ts";
 import type { Store } from "../store/store.ts";
 import { runBackup, runRestore } from "./copies.ts";

@@ -8,7 +8,7 @@ import type { TestContext } from "node:test";
 import { canonicalJson } from "@paddock/api/log/canonical";
 import { EMPTY_STATE } from "@paddock/api/log/state";
 import { boundEvents, buildTestBundle, event, runFinishedEvent, startedEvent } from "../../../test/fakes/session.ts";
-import { AT, append, newRecord, write } from "./cases-scene.ts";
+import { AT, append, newRecord, write } from "./testdata/cases-scene.ts";
 import { openSqliteReader, openSqliteStore } from "./sqlite.ts";
 
 const now = (): Date => new Date(AT);

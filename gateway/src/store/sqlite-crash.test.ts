@@ -8,9 +8,9 @@ import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { test } from "node:test";
 import { verifyLogs } from "../commands/verify.ts";
-import { AT } from "./cases-scene.ts";
-import { appendForEver, CRASH_DAY, CRASH_UIDS } from "./crash-writer.ts";
-import type { Acknowledged } from "./crash-writer.ts";
+import { AT } from "./testdata/cases-scene.ts";
+import { appendForEver, CRASH_DAY, CRASH_UIDS } from "./testdata/crash-writer.ts";
+import type { Acknowledged } from "./testdata/crash-writer.ts";
 import { openSqliteStore } from "./sqlite.ts";
 
 const KILLS = 20;
@@ -28,7 +28,7 @@ function randomFrom(seed: number): () => number {
 
 /** A process that appends until it is killed, once it has acknowledged so many appends. Resolves with all that it acknowledged. */
 async function appendAndKill(folder: string, after: number): Promise<readonly Acknowledged[]> {
-  const writer = JSON.stringify(join(import.meta.dirname, "crash-writer.ts"));
+  const writer = JSON.stringify(join(import.meta.dirname, "testdata/crash-writer.ts"));
   const code = `import { ${appendForEver.name} } from ${writer}; await ${appendForEver.name}(${JSON.stringify(folder)}, (one) => process.stdout.write(JSON.stringify(one) + "\\n"));`;
   const child = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", "--input-type=module", "--eval", code], { stdio: ["ignore", "pipe", "inherit"] });
   const acknowledged: Acknowledged[] = [];

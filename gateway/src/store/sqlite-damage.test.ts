@@ -7,7 +7,7 @@ import { test } from "node:test";
 import type { TestContext } from "node:test";
 import { canonicalJson } from "@paddock/api/log/canonical";
 import { event, runFinishedEvent, startedEvent } from "../../../test/fakes/session.ts";
-import { AT, append, create } from "./cases-scene.ts";
+import { AT, append, create } from "./testdata/cases-scene.ts";
 import { openSqliteStore } from "./sqlite.ts";
 import { LogCorruptError } from "./store.ts";
 import type { Store, StoredRecord } from "./store.ts";

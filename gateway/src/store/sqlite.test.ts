@@ -4,9 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
-import { create } from "./cases-scene.ts";
-import type { Damage } from "./cases-scene.ts";
-import { storeCases } from "./cases.ts";
+import { create } from "./testdata/cases-scene.ts";
+import type { Damage } from "./testdata/cases-scene.ts";
+import { storeCases } from "./testdata/cases.ts";
 import { openSqliteStore } from "./sqlite.ts";
 
 const now = (): Date => new Date();

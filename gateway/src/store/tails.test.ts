@@ -3,7 +3,7 @@ import { test } from "node:test";
 import type { LogEvent } from "@paddock/api/log/events";
 import { EMPTY_STATE } from "@paddock/api/log/state";
 import { event, startedEvent } from "../../../test/fakes/session.ts";
-import { write } from "./cases-scene.ts";
+import { write } from "./testdata/cases-scene.ts";
 import { createTails } from "./tails.ts";
 
 function makeEvents(count: number): readonly LogEvent[] {

@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { EMPTY_STATE } from "@paddock/api/log/state";
-import { boundEvents, buildTestBundle, event, runFinishedEvent } from "../../../test/fakes/session.ts";
+import { boundEvents, buildTestBundle, event, runFinishedEvent } from "../../../../test/fakes/session.ts";
 import { append, create, newRecord, write } from "./cases-scene.ts";
 import type { Check } from "./cases-scene.ts";
-import type { Change, LedgerChange, NewRecord, SharedBudget, Store, UsageQuery } from "./store.ts";
+import type { Change, LedgerChange, NewRecord, SharedBudget, Store, UsageQuery } from "../store.ts";
 
 const DAY = "2026-01-01";
 /** More than 2^53, and odd. */

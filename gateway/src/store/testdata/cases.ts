@@ -3,14 +3,14 @@ import { describe } from "node:test";
 import { canonicalJson } from "@paddock/api/log/canonical";
 import { hashOf } from "@paddock/api/log/fold";
 import { EMPTY_STATE } from "@paddock/api/log/state";
-import { boundEvents, buildTestBundle, event, runFinishedEvent, startedEvent } from "../../../test/fakes/session.ts";
+import { boundEvents, buildTestBundle, event, runFinishedEvent, startedEvent } from "../../../../test/fakes/session.ts";
 import { concurrencyCases } from "./cases-concurrency.ts";
 import { damageCases } from "./cases-damage.ts";
 import { lifetimeCases } from "./cases-lifetime.ts";
 import { moneyCases } from "./cases-money.ts";
 import { AT, append, checkWith, create, newRecord, write } from "./cases-scene.ts";
 import type { Check, StoreUnderTest } from "./cases-scene.ts";
-import type { RecordQuery } from "./store.ts";
+import type { RecordQuery } from "../store.ts";
 
 // What every store must do, run against each implementation.
 

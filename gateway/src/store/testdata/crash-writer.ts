@@ -1,7 +1,7 @@
 import { sha256 } from "@paddock/api/log/canonical";
-import { event, toolFinishedEvent } from "../../../test/fakes/session.ts";
+import { event, toolFinishedEvent } from "../../../../test/fakes/session.ts";
 import { AT, append, create } from "./cases-scene.ts";
-import { openSqliteStore } from "./sqlite.ts";
+import { openSqliteStore } from "../sqlite.ts";
 
 /** Sessions that are written to at the same time. */
 export const CRASH_UIDS = ["a", "b", "c", "d", "e", "f", "g", "h"] as const;

@@ -4,8 +4,8 @@ import { LOG_VERSION, ROOT_RUN } from "@paddock/api/log/limits";
 import { foldEvent, hashOf } from "@paddock/api/log/fold";
 import { EMPTY_STATE } from "@paddock/api/log/state";
 import type { SessionState } from "@paddock/api/log/state";
-import { boundEvents, buildTestBundle } from "../../../test/fakes/session.ts";
-import type { NewRecord, Store, Write } from "./store.ts";
+import { boundEvents, buildTestBundle } from "../../../../test/fakes/session.ts";
+import type { NewRecord, Store, Write } from "../store.ts";
 
 // What the cases of every store start from.
 

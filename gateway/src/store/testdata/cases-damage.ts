@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { event, runFinishedEvent } from "../../../test/fakes/session.ts";
+import { event, runFinishedEvent } from "../../../../test/fakes/session.ts";
 import { append, create } from "./cases-scene.ts";
 import type { Check, Damage, StoreUnderTest } from "./cases-scene.ts";
-import { LogCorruptError } from "./store.ts";
+import { LogCorruptError } from "../store.ts";
 
 const DAMAGES: readonly { readonly title: string; readonly damage: Damage; readonly says: RegExp }[] = [
   { title: "an event in the middle is missing", damage: { kind: "delete", uid: "a", seq: 3 }, says: /^event 3: it is missing/ },

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { hashOf } from "@paddock/api/log/fold";
 import { EMPTY_STATE } from "@paddock/api/log/state";
-import { boundEvents, buildTestBundle, event, startedEvent } from "../../../test/fakes/session.ts";
+import { boundEvents, buildTestBundle, event, startedEvent } from "../../../../test/fakes/session.ts";
 import { append, create, newRecord, write } from "./cases-scene.ts";
 import type { Check } from "./cases-scene.ts";
 

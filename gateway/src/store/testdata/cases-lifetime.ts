@@ -2,10 +2,10 @@ import assert from "node:assert/strict";
 import { sha256 } from "@paddock/api/log/canonical";
 import type { Blob } from "@paddock/api/log/blobs";
 import { EMPTY_STATE } from "@paddock/api/log/state";
-import { boundEvents, buildTestBundle, event, runFinishedEvent, toolFinishedEvent } from "../../../test/fakes/session.ts";
+import { boundEvents, buildTestBundle, event, runFinishedEvent, toolFinishedEvent } from "../../../../test/fakes/session.ts";
 import { append, create, write } from "./cases-scene.ts";
 import type { Check } from "./cases-scene.ts";
-import type { Store } from "./store.ts";
+import type { Store } from "../store.ts";
 
 const cancelled = event("session.cancelled", { reason: "" });
 
