@@ -165,11 +165,15 @@ export function pendingApprovals({ approvals = [] }: Pick<SessionState, "approva
   return approvals.filter(({ resolution }) => resolution === undefined);
 }
 
-/** Whether a decided call may start as far as approval goes: allowed, approved for this call, or its fingerprint for the session. */
+/**
+ * Whether a decided call may start as far as approval goes: allowed, approved for this call, or its fingerprint for the session. No is no: a call that
+ * people denied, or did not decide about in time, never starts, whatever they said about another one with the same fingerprint.
+ */
 export function isApproved({ approvals = [], approvedFingerprints = [] }: Pick<SessionState, "approvals" | "approvedFingerprints">, { call, decision }: CallState): boolean {
   if (decision === undefined || decision.decision === "Deny") return false;
-  if (decision.decision === "Allow" || approvedFingerprints.includes(decision.fingerprint)) return true;
-  return approvals.some((approval) => approval.call === call && approval.fingerprint === decision.fingerprint && approval.resolution?.decision === "Approved");
+  if (decision.decision === "Allow") return true;
+  const resolved = approvals.find((approval) => approval.call === call && approval.fingerprint === decision.fingerprint)?.resolution;
+  return resolved === undefined ? approvedFingerprints.includes(decision.fingerprint) : resolved.decision === "Approved";
 }
 
 /** Whether the newest interrupt has no input after it: what is under way ends, and nothing new begins. */

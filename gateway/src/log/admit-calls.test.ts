@@ -192,6 +192,12 @@ describe("tool.started after Ask", () => {
   refuses("denied while nobody has decided", ["unexpected", "wait", /nobody has decided about call root\/1\/0 yet/], asked, toolFinishedEvent(BASH, { status: "denied" }));
   accepts("denied after a denial", denied, toolFinishedEvent(BASH, { status: "denied" }));
   accepts("denied after an expiry", expired, toolFinishedEvent(BASH, { status: "denied" }));
+  // People decided about another call with the same arguments, for the session: what was said about this one stands.
+  for (const [how, no] of [["a denial", denied], ["an expiry", expired]] as const) {
+    const elsewhere: SessionState = { ...no, approvedFingerprints: [fingerprint] };
+    accepts(`denied after ${how}, though its arguments were approved for the session elsewhere`, elsewhere, toolFinishedEvent(BASH, { status: "denied" }));
+    refuses(`a start after ${how}, though its arguments were approved for the session elsewhere`, ["denied", "final"], elsewhere, toolStartedEvent(BASH, 1));
+  }
   accepts("cancelled of a call that waits for approval", interrupted(asked), toolFinishedEvent(BASH, { status: "cancelled" }));
   refuses("a second start of what may have run", ["unexpected", "final", /append tool\.finished with status indeterminate/], runningBash, toolStartedEvent(BASH, 2));
 });
