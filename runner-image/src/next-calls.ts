@@ -76,10 +76,12 @@ function needOf(state: CallState, needing: Needing): Need | undefined {
   const { call, name, attempts } = state;
   const decided = decisionOf(turn, call)?.data;
   if (decided === undefined) return undefined;
+  const isCustom = customToolOf(view.bundle, name) !== undefined;
+  if (isCustom && attempts > 0) return "tool";
   const denial = denialOf(view.state, state, decided.rule);
-  if (denial !== undefined) return { kind: "finishCall", call, verdict: denial };
+  if (denial !== undefined) return { kind: "finishCall", call, verdict: attempts > 0 ? unknownOutcome(name, "it was denied") : denial };
   if (!isApproved(view.state, state)) return "approval";
-  if (customToolOf(view.bundle, name) !== undefined) return attempts > 0 ? "tool" : startStep(state, decided.arguments);
+  if (isCustom) return startStep(state, decided.arguments);
   return sandboxNeed(state, decided.arguments, needing);
 }
 

@@ -116,6 +116,15 @@ test("a call like one that was approved for the session starts without another d
   assert.partialDeepStrictEqual([first, second], [{ kind: "finishCall", call: call(1) }, { kind: "startCall", call: call(0) }]);
 });
 
+test("a call that had started by an approval elsewhere, and was denied after that, may have run: it is not told as denied", () => {
+  const decisions = [0, 1].map((index) => decidedEvent(CUSTOM, call(index), { tool: index === 0 ? "bash" : "post_note", decision: "Ask", arguments: { command: "same" } }));
+  const log = [...asked, respondedEvent(1, 1, ["bash", "post_note"].map((name) => ({ name, arguments: "{}" }))), ...decisions, ...decisions.map((each) => requestFor(each.data as EventDataOf<"tool.decided">))];
+  const started = [...log, ...boundSandbox, toolStartedEvent(call(0), 1), toolStartedEvent(call(1), 1), ...[0, 1].map((index) => resolved(log, index, { decision: "Denied" }))];
+  const here: Here = { epoch: 1, nowMs: START, stopping: false, underWay: new Set(), sandbox: READY };
+  assert.partialDeepStrictEqual(next(viewOf(started, CUSTOM), here), [{ kind: "finishCall", call: call(0), verdict: { status: "indeterminate" } }]);
+  assert.partialDeepStrictEqual(next(viewOf([...started, toolFinishedEvent(call(0), { status: "indeterminate" })], CUSTOM), here), [{ kind: "wait", for: "tool" }]);
+});
+
 test("the model is told why a person said no, and not who", () => {
   const verdictOf = (change: Partial<EventDataOf<"approval.resolved">>): string => {
     const [step] = next(viewOf(plus(one, (log) => resolved(log, 0, change))), { epoch: 1, nowMs: START, stopping: false, underWay: new Set() });

@@ -198,6 +198,7 @@ describe("tool.started after Ask", () => {
     accepts(`denied after ${how}, though its arguments were approved for the session elsewhere`, elsewhere, toolFinishedEvent(BASH, { status: "denied" }));
     refuses(`a start after ${how}, though its arguments were approved for the session elsewhere`, ["denied", "final"], elsewhere, toolStartedEvent(BASH, 1));
   }
+  refuses("denied of a call that started by an approval for the session and was denied since", ["unexpected", "final", /started and may have run/], foldAll([toolStartedEvent(BASH, 1), resolve({ decision: "Denied" })], { ...asked, approvedFingerprints: [fingerprint] }), toolFinishedEvent(BASH, { status: "denied" }));
   accepts("cancelled of a call that waits for approval", interrupted(asked), toolFinishedEvent(BASH, { status: "cancelled" }));
   refuses("a second start of what may have run", ["unexpected", "final", /append tool\.finished with status indeterminate/], runningBash, toolStartedEvent(BASH, 2));
 });

@@ -81,6 +81,7 @@ function refuseClients({ call, name, attempts }: CallState, { status }: Result, 
 
 function refuseDenied(call: CallState, { status }: Result, { state }: Question): Refusal | undefined {
   if (status !== "denied") return undefined;
+  if (call.attempts > 0) return refuse("unexpected", "final", `call ${call.call} was started and may have run: append its tool.finished, with status indeterminate when nobody knows`);
   if (isApproved(state, call)) return refuse("unexpected", "final", `call ${call.call} was allowed and cannot be finished as denied`);
   if (!pendingApprovals(state).some((approval) => approval.call === call.call)) return undefined;
   return refuse("unexpected", "wait", `nobody has decided about call ${call.call} yet: append run.waiting for approval`);
