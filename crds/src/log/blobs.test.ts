@@ -46,6 +46,24 @@ describe("a payload beside its event", () => {
     assert.equal((event.data as { content: string }).content, long(BLOB_LIMITS.startBytes));
   });
 
+  it("leaves an event that fits when a binary file was printed: a NUL takes six bytes of JSON", () => {
+    const content = "\0".repeat(BLOB_LIMITS.inlineBytes);
+    const { event, blob } = detachPayload(sample("tool.finished", { content, note: "\u0001".repeat(2048) }));
+    assert.ok(Buffer.byteLength(canonicalJson(event.data)) < LOG_LIMITS.eventBytes);
+    assert.equal(blob?.text, content);
+  });
+
+  it("leaves an event that fits when an answer has the most calls, of the longest names and ids", () => {
+    for (const character of ["x", "\"", "\u0001", "√"]) {
+      const toolCalls = Array.from({ length: 128 }, () => ({ id: character.repeat(512), name: character.repeat(256), arguments: "{}" }));
+      const message = { text: "\0".repeat(20_000), toolCalls };
+      const sent = sample("model.responded", { message });
+      const { event, blob } = detachPayload(sent);
+      assert.ok(Buffer.byteLength(canonicalJson(event.data)) < LOG_LIMITS.eventBytes, JSON.stringify(character));
+      assert.deepEqual((attachPayload(asStored(event), blob?.text ?? "").data as { message?: unknown }).message, message);
+    }
+  });
+
   it("leaves the names of an answer's calls, and no half of a character", () => {
     const message = { text: "🦔".repeat(9000), toolCalls: [{ id: "c", name: "bash", arguments: long(30) }] };
     const { event, blob } = detachPayload(sample("model.responded", { message }));

@@ -1,4 +1,4 @@
-import { startOfBytes } from "../cut.ts";
+import { startOf, startOfBytes } from "../cut.ts";
 import { canonicalJson, sha256 } from "./canonical.ts";
 import type { AssistantMessage, BlobRef, EventType, LogEvent, NewEvent } from "./events.ts";
 import { BLOB_LIMITS } from "./limits.ts";
@@ -20,6 +20,9 @@ const PAYLOADS: Partial<Readonly<Record<EventType, string>>> = {
   "run.finished": "text",
 };
 
+/** What stays of a name or an id that no tool and no usual endpoint has. */
+const ODD_CHARS = 24;
+
 type Data = Readonly<Record<string, unknown>>;
 
 /** The event as it is stored: a payload over BLOB_LIMITS.inlineBytes is taken out, and what the fold and people need of it stays. Pure. */
@@ -32,7 +35,7 @@ export function detachPayload(event: NewEvent): { readonly event: NewEvent; read
   const payload = data[member];
   const text = typeof payload === "string" ? payload : canonicalJson(payload);
   const bytes = Buffer.byteLength(text);
-  if (bytes <= BLOB_LIMITS.inlineBytes) return { event: plain };
+  if (bytes <= BLOB_LIMITS.inlineBytes && isCompact(payload)) return { event: plain };
   const ref: BlobRef = { sha256: sha256(text), bytes, mediaType: typeof payload === "string" ? "text/plain" : "application/json" };
   return { event: { type: event.type, data: { ...data, [member]: remainderOf(event.type, payload), blob: ref } } as NewEvent, blob: { ref, text } };
 }
@@ -51,10 +54,20 @@ export function attachPayload(event: LogEvent, text: string): LogEvent {
   return { ...event, data: { ...event.data, [member]: payload } } as LogEvent;
 }
 
+/** Whether its JSON is not much longer than the text: a control character takes six bytes of it, and what prints a binary file is full of them. */
+function isCompact(payload: unknown): boolean {
+  return typeof payload !== "string" || Buffer.byteLength(JSON.stringify(payload)) <= 2 * BLOB_LIMITS.inlineBytes;
+}
+
 function remainderOf(type: EventType, payload: unknown): unknown {
   if (typeof payload === "string") return startOfBytes(payload, BLOB_LIMITS.startBytes);
   if (type !== "model.responded") return {};
   const { text, toolCalls } = payload as AssistantMessage;
   // The fold counts and names the calls.
-  return { text: startOfBytes(text, BLOB_LIMITS.startBytes), toolCalls: toolCalls.map(({ id, name }) => ({ id, name, arguments: "" })) };
+  return { text: startOfBytes(text, BLOB_LIMITS.startBytes), toolCalls: toolCalls.map(({ id, name }) => ({ id: shortened(id), name: shortened(name), arguments: "" })) };
+}
+
+/** As it is when it can be a tool's name or an endpoint's usual id; an event holds 128 of anything else only when it is cut. */
+function shortened(text: string): string {
+  return /^[\x20-\x7e]{0,64}$/.test(text) ? text : startOf(text, ODD_CHARS);
 }
