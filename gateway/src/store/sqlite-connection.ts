@@ -24,6 +24,8 @@ export function connectToRead(file: string): Connection {
 /** Opens a file, which is made when absent unless `readOnly`. Throws when it cannot be. */
 export function connect(file: string, { readOnly = false } = {}): Connection {
   const db = new DatabaseSync(file, { timeout: 5000, readOnly, enableForeignKeyConstraints: false });
+  // What undoes one call of a group would else spill into a temporary file, and the container has no folder for one.
+  db.exec("PRAGMA temp_store = MEMORY");
   const prepared = new Map<string, StatementSync>();
   const statement = (sql: string): StatementSync => {
     const known = prepared.get(sql);

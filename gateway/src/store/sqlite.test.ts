@@ -7,6 +7,7 @@ import { test } from "node:test";
 import { create } from "./testdata/cases-scene.ts";
 import type { Damage } from "./testdata/cases-scene.ts";
 import { storeCases } from "./testdata/cases.ts";
+import { connect } from "./sqlite-connection.ts";
 import { openSqliteStore } from "./sqlite.ts";
 
 const now = (): Date => new Date();
@@ -66,4 +67,12 @@ test("what is asked for at once shares a commit, and is told once", async (conte
   await store.change("a", () => ({ result: 1 }));
   await store.close();
   assert.deepEqual(groups, [3, 1]);
+});
+
+test("nothing that a group may have to undo is kept in a temporary file, which a read-only container cannot make", () => {
+  const folder = makeFolder();
+  const { db, one } = connect(join(folder, "any.db"));
+  assert.equal(one("PRAGMA temp_store")?.temp_store, 2, "MEMORY");
+  db.close();
+  rmSync(folder, { recursive: true });
 });
