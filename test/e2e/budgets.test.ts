@@ -53,11 +53,12 @@ test("a session that may not afford its next answer ends before it asks, and say
 });
 
 test("a token limit holds as money does", async () => {
-  await apply(namespace, buildSession("terse", "often", { spec: { limits: { totalTokens: 2000 } } }));
+  await apply(namespace, buildSession("terse", "often", { spec: { limits: { totalTokens: 3500 } } }));
   const session = await finished(namespace, "terse");
   assert.equal(reasonOf(session), "BudgetExceeded");
   assert.match(messageOf(session), /limits\.totalTokens/);
-  assert.ok((session.status?.usage?.totalTokens ?? Infinity) <= 2000);
+  const used = session.status?.usage?.totalTokens ?? 0;
+  assert.ok(used > 0 && used <= 3500, `${used} tokens`);
 });
 
 test("32 sessions at the edge of one daily budget: never above it, and the refused ones say why and what to raise", async () => {
