@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import { startOfBytes } from "@paddock/api/cut";
+import { detachPayload } from "@paddock/api/log/blobs";
 import type { SessionState } from "@paddock/api/log/state";
 import { boundEvents, buildTestBundle, event, foldAll, requestedEvent, runFinishedEvent, startedEvent } from "../../../test/fakes/session.ts";
 import type { StoredRecord } from "../store/store.ts";
@@ -107,6 +108,11 @@ test("a finished record has its result, and no problem any more", () => {
   assert.equal(finished.problem, undefined);
   assert.deepEqual(finished.activity, { kind: "Finished", outcome: "ModelError", at: "2026-01-01T00:00:00.000Z" });
   assert.deepEqual(finished.result, { outcome: "ModelError", text: "", truncated: false, message: "no answer" });
+});
+
+test("a result that is beside its event says that it is only the start", () => {
+  const { event: stored } = detachPayload(runFinishedEvent({ text: "x".repeat(20_000) }));
+  assert.deepEqual(buildView(recordOf(foldAll([stored], started))).result, { outcome: "Completed", text: "x".repeat(2048), truncated: true, message: "" });
 });
 
 test("counters alone are not urgent", () => {

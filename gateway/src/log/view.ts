@@ -66,8 +66,10 @@ function buildUsage({ inputTokens, cachedInputTokens, outputTokens, costNanoUSD,
   };
 }
 
-function buildResult({ outcome, text, reason }: NonNullable<SessionState["finished"]>): NonNullable<RecordView["result"]> {
-  return { outcome, ...startOfText(text), message: reason };
+function buildResult({ outcome, text, reason, blob }: NonNullable<SessionState["finished"]>): NonNullable<RecordView["result"]> {
+  const start = startOfText(text);
+  // Of a text that is beside its event only the start came here.
+  return { outcome, ...start, truncated: start.truncated || blob !== undefined, message: reason };
 }
 
 function startOfText(text: string): { readonly text: string; readonly truncated: boolean } {
