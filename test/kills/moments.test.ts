@@ -19,7 +19,7 @@ const events: readonly NewEvent[] = [
   runFinishedEvent(),
 ];
 const OTHERS: ReadonlySet<string> = new Set(["session.bound", "input.received", "sandbox.bound", "sandbox.lost"]);
-const log = events.map((one, index) => ({ ...one, seq: index + 1, role: OTHERS.has(one.type) ? "operator" : "runner" })) as readonly LogEvent[];
+const log = events.map((one, index) => ({ ...one, seq: index + 1, role: OTHERS.has(one.type) ? "operator" : "runner" })) as unknown as readonly LogEvent[];
 const baseline: Baseline = { log, steps: [0, 1], marks: ["one"], decided: ["root/1/0"], pods: ["r1", "s1"], milliseconds: 1000 };
 
 test("events of one subject are told apart by their order", () => {
