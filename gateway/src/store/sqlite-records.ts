@@ -11,9 +11,10 @@ import { eachEvent, PAGE_BYTES } from "./sqlite-events.ts";
 import { LogCorruptError } from "./store.ts";
 import type { NewRecord, RecordQuery, StoredBatch, StoredRecord, Write } from "./store.ts";
 
-/** Bundles are immutable and the largest part of a record: the newest used stay parsed, this much of their text in all. So do states. */
+/** Bundles are immutable and the largest part of a record: the newest used stay parsed, this much of their text in all. */
 const KEPT_BUNDLE_CHARS = 32 * 1024 * 1024;
-const KEPT_STATE_CHARS = 16 * 1024 * 1024;
+/** Records, each with its state and its bundle. */
+const KEPT_RECORD_CHARS = 48 * 1024 * 1024;
 const COLUMNS = `uid, namespace, name, namespace_uid, bundle_digest, bind_key, state, batch, runner_pod, runner_connected, runner_since, acknowledged, due_at, corrupt, last_seq, last_hash, version`;
 
 export interface Records {
@@ -38,6 +39,11 @@ export interface Records {
   forget(): void;
 }
 
+interface KeptRecord {
+  readonly record: StoredRecord;
+  readonly bundleChars: number;
+}
+
 export interface RecordsOptions {
   readonly connection: Connection;
   /** Another process writes. */
@@ -48,7 +54,11 @@ export interface RecordsOptions {
 
 export function openRecords({ connection, isReader, report }: RecordsOptions): Records {
   const bundles = openBundles(connection);
-  const kept = createKept<StoredRecord>(KEPT_STATE_CHARS);
+  const kept = createKept<KeptRecord>(KEPT_RECORD_CHARS);
+  const keep = (record: StoredRecord, stateChars: number): void => {
+    const bundleChars = kept.get(record.uid)?.bundleChars ?? bundles.read(record.uid).chars;
+    kept.set(record.uid, { record, bundleChars }, stateChars + bundleChars);
+  };
   let version: number | undefined;
   const reported = new Set<string>();
   const reportOnce = (error: LogCorruptError): void => {
@@ -65,10 +75,10 @@ export function openRecords({ connection, isReader, report }: RecordsOptions): R
     });
   const find = (uid: string): StoredRecord | undefined => {
     const known = kept.get(uid);
-    if (known !== undefined) return known;
+    if (known !== undefined) return known.record;
     const found = read(uid);
     // Beside a gateway that writes there is nothing to keep.
-    if (found !== undefined && !isReader) kept.set(uid, found.record, found.chars);
+    if (found !== undefined && !isReader) keep(found.record, found.chars);
     return found?.record;
   };
   const orReport = (read: () => StoredRecord | undefined): StoredRecord | undefined => {
@@ -85,7 +95,7 @@ export function openRecords({ connection, isReader, report }: RecordsOptions): R
     const row = blamingRecord(`of version ${listed}`, () => connection.one("SELECT uid FROM records WHERE version = ?", listed));
     if (row === undefined) return undefined;
     const uid = blamingRecord(`of version ${listed}`, () => text(row, "uid"));
-    return kept.get(uid) ?? read(uid)?.record;
+    return kept.get(uid)?.record ?? read(uid)?.record;
   };
   const nextVersion = (): number => {
     version = (version ?? newestVersion(connection)) + 1;
@@ -132,7 +142,7 @@ export function openRecords({ connection, isReader, report }: RecordsOptions): R
         dueAt: "dueAt" in write ? (instant(write.dueAt) ?? undefined) : record.dueAt,
         version: nextVersion(),
       };
-      kept.set(record.uid, next, updateRecord(connection, next));
+      keep(next, updateRecord(connection, next));
       return next;
     },
     nextVersion,

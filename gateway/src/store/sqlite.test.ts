@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { DatabaseSync } from "node:sqlite";
 import { test } from "node:test";
+import { buildTestBundle } from "../../../test/fakes/session.ts";
 import { create } from "./testdata/cases-scene.ts";
 import type { Damage } from "./testdata/cases-scene.ts";
 import { storeCases } from "./testdata/cases.ts";
@@ -53,6 +54,22 @@ test("the file is readable by its owner only, and another store has another iden
   assert.notEqual(stores[0]?.incarnation, stores[1]?.incarnation);
   for (const store of stores) await store.close();
   assert.equal(statSync(join(folders[0], "paddock.db")).mode & 0o777, 0o600);
+});
+
+test("records with large bundles do not all stay in memory", async (context) => {
+  const folder = makeFolder();
+  context.after(() => rmSync(folder, { recursive: true }));
+  const store = openSqliteStore(folder, now);
+  const plain = buildTestBundle("u");
+  const bundle = { ...plain, agent: { ...plain.agent, spec: { ...plain.agent.spec, instructions: "x".repeat(4 * 1024 * 1024) } } };
+  await create(store, "first", { bundle });
+  const first = await store.record("first");
+  assert.equal(await store.record("first"), first, "it is kept");
+  for (let other = 0; other < 14; other += 1) await create(store, `other-${other}`, { name: `job-${other}`, bundle });
+  const again = await store.record("first");
+  assert.deepEqual(again, first);
+  assert.notEqual(again, first, "56 MiB of bundles came after it");
+  await store.close();
 });
 
 test("what is asked for at once shares a commit, and is told once", async (context) => {
