@@ -5,6 +5,7 @@ import { describe, it } from "node:test";
 import { agentSpecSchema } from "@paddock/api/agent";
 import { environmentSpecSchema } from "@paddock/api/environment";
 import { KINDS } from "@paddock/api/group";
+import { eventData } from "@paddock/api/log/events";
 import { USER_ROLES } from "@paddock/api/rights/table";
 import { scheduleSpecSchema } from "@paddock/api/schedule";
 import {
@@ -13,6 +14,7 @@ import {
 } from "@paddock/api/schema/reasons";
 import { sessionSpecSchema } from "@paddock/api/session";
 import { parse, parseAllDocuments } from "yaml";
+import { NAME } from "../gateway/src/telemetry/genai.ts";
 import { createMetrics } from "../gateway/src/telemetry/metrics.ts";
 import { ROOT } from "./steps.ts";
 
@@ -129,6 +131,21 @@ describe("names in documents", () => {
     const told = namesOf(read("docs/operations.md"));
     assert.deepEqual(metrics.filter((metric) => !told.includes(metric)), []);
     none(({ text }) => namesOf(text).filter((name) => /^paddock_[a-z_]+$/.test(name) && !metrics.includes(name)));
+  });
+
+  it("hold every attribute of a span, and no other", () => {
+    const told = namesOf(read("docs/operations.md"));
+    const attributes = Object.values(NAME).filter((name) => name !== NAME.service);
+    assert.deepEqual(attributes.filter((name) => !told.includes(name)), []);
+    none(({ text }) => namesOf(text).filter((name) => /^(gen_ai|paddock)\.[a-z_.]+$/.test(name) && name !== "paddock.dev" && !attributes.some((attribute) => attribute === name)));
+  });
+
+  it("hold every type of event, and every problem that the gateway answers with", () => {
+    const told = namesOf(read("docs/log-api.md"));
+    assert.deepEqual(Object.keys(eventData).filter((type) => !told.includes(type)), []);
+    const problems = matches(read("crds/src/wire/problem.ts"), /^ {2}\| "([a-z-]+)"/gm);
+    assert.ok(problems.length > 15);
+    assert.deepEqual(problems.filter((problem) => !troubleshooting.includes(problem)), []);
   });
 
   it("are values of the chart where they are called so", () => {
