@@ -259,6 +259,20 @@ test("a store that opens or closes leaves the runners of the others alone, and o
   assert.equal((await b.record("s"))?.runner.connected, false);
 });
 
+test("a runner whose end could not be noted, because the server was away then, is disconnected by the next beat", async (context) => {
+  const { url, a } = await openTwo(context, { beatMs: 50 });
+  for (const [uid, podUid] of [["left", "r1"], ["stays", "r2"]] as const) {
+    await create(a, uid);
+    await a.register({ podUid, sessionUid: uid, component: "runner", podName: podUid }, AT);
+    await a.connected(uid, podUid, true, AT);
+  }
+  await a.connected("left", "r1", false, AT);
+  // As the row was before.
+  await serverOf().sql(url, "UPDATE records SET runner_connected = true, runner_replica = (SELECT runner_replica FROM records WHERE uid = 'stays') WHERE uid = 'left';");
+  await until(async () => (await a.record("left"))?.runner.connected === false, "nobody follows any more");
+  assert.equal((await a.record("stays"))?.runner.connected, true);
+});
+
 test("both stores expire at once: each record once, and none that another one works on is waited for", async (context) => {
   const { a, b } = await openTwo(context);
   for (let n = 0; n < 10; n += 1) {

@@ -41,7 +41,9 @@ export function openReplicas(options: ReplicasOptions): Replicas {
     await publisher.committed(changes);
   };
   const connect = (uid: string, podUid: string, at: string): Promise<void> => change(uid, (held) => decideConnected(held, { podUid, replica, at }));
-  const disconnect = (uid: string, podUid: string, at: string): Promise<void> => change(uid, (held) => decideDisconnected(held, { podUid, replica, at }));
+  /** Unless it has come again meanwhile. */
+  const disconnect = (uid: string, podUid: string, at: string): Promise<void> =>
+    change(uid, (held) => (followed.get(uid) === podUid ? { kind: "keep" } : decideDisconnected(held, { podUid, replica, at })));
   /** `choose` gives the uids; asked once more when their rows are locked, because their replica may have come back meanwhile. */
   const disconnectAll = async (choose: (on: Queryable) => Promise<readonly string[]>): Promise<void> => {
     const uids = await choose(database);
@@ -64,6 +66,7 @@ export function openReplicas(options: ReplicasOptions): Replicas {
     },
     beat: async () => {
       await database.query("INSERT INTO replicas (id, seen) VALUES ($1, clock_timestamp()) ON CONFLICT (id) DO UPDATE SET seen = excluded.seen", [replica]);
+      for (const [uid, podUid] of await leftBehind(database, replica, followed)) await disconnect(uid, podUid, now().toISOString());
       for (const [uid, podUid] of await takenFrom(database, replica, followed)) await connect(uid, podUid, now().toISOString());
       await disconnectAll((on) => orphans(on, deadAfterMs));
       await database.query("DELETE FROM replicas WHERE seen < clock_timestamp() - $1::interval", [FORGOTTEN_AFTER]);
@@ -118,6 +121,14 @@ async function orphans(on: Queryable, deadAfterMs: number): Promise<readonly str
     SELECT 1 FROM replicas WHERE id = runner_replica AND seen > clock_timestamp() - $1::double precision * interval '1 millisecond')`;
   const rows = await on.query(sql, [deadAfterMs]);
   return rows.map((row) => text(row, "uid"));
+}
+
+/** Runners that are noted as connected to this replica and follow it no more: the server was away when they left. */
+async function leftBehind(on: Queryable, replica: string, followed: ReadonlyMap<string, string>): Promise<readonly (readonly [string, string])[]> {
+  const sql = `SELECT uid, runner_pod FROM records WHERE runner_connected AND runner_replica = $1
+    AND (uid, runner_pod) NOT IN (SELECT * FROM unnest($2::text[], $3::text[]))`;
+  const rows = await on.query(sql, [replica, [...followed.keys()], [...followed.values()]]);
+  return rows.map((row) => [text(row, "uid"), text(row, "runner_pod")] as const);
 }
 
 /** Runners that follow this replica and that another one took for disconnected, because it did not hear of this one for a while. */
