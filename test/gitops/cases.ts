@@ -1,4 +1,4 @@
-import type { AgentReason, EnvironmentReason, ScheduleReason, SessionReason } from "@paddock/api/conditions";
+import type { AgentReason, ApprovalReason, EnvironmentReason, ScheduleReason, SessionReason } from "@paddock/api/conditions";
 import { API_VERSION } from "@paddock/api/group";
 import type { KindName } from "@paddock/api/group";
 import type { Condition } from "@paddock/api/object";
@@ -14,7 +14,7 @@ export interface GitOpsCase {
   readonly kstatus: "Current" | "InProgress" | "Failed" | "Terminating";
 }
 
-type Reason = AgentReason | EnvironmentReason | ScheduleReason | SessionReason;
+type Reason = AgentReason | ApprovalReason | EnvironmentReason | ScheduleReason | SessionReason;
 type Said = readonly [type: string, status: Condition["status"], reason: Reason, message?: string];
 
 interface State {
@@ -74,10 +74,12 @@ export const GITOPS_CASES: readonly GitOpsCase[] = [
   { name: "Session, failed", object: build("Session", session("False", "True", "ModelError")), argo: "Degraded", kstatus: "Current" },
   { name: "Session, cancel not seen yet", object: build("Session", session("Unknown", "False", "Running"), { generation: 3 }), argo: "Progressing", kstatus: "InProgress" },
   { name: "Approval, nobody has decided", object: build("Approval", undefined, { spec: { tool: "bash" } }), argo: "Suspended", kstatus: "InProgress" },
+  { name: "Approval, seen by the operator", object: build("Approval", [["Resolved", "Unknown", "Pending"]], { spec: { tool: "bash" } }), argo: "Suspended", kstatus: "Current" },
   {
-    name: "Approval, decided",
-    object: build("Approval", [], { spec: { tool: "bash" }, status: { decision: { decision: "Denied", decidedBy: "ann", at: "2026-11-21T12:00:00Z" } } }),
-    argo: "Healthy",
+    name: "Approval, decided and not taken in yet",
+    object: build("Approval", [["Resolved", "Unknown", "Pending"]], { spec: { tool: "bash" }, status: { decision: { decision: "Denied", decidedBy: "ann", at: "2026-11-21T12:00:00Z" } } }),
+    argo: "Progressing",
     kstatus: "Current",
   },
+  ...(["Approved", "Denied", "Expired", "Withdrawn", "TooLate"] as const).map((reason): GitOpsCase => ({ name: `Approval, ${reason}`, object: build("Approval", [["Resolved", "True", reason]], { spec: { tool: "bash" } }), argo: "Healthy", kstatus: "Current" })),
 ];
