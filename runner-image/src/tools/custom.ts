@@ -12,12 +12,14 @@ const validators = new Map<string, Promise<ValidateFunction>>();
  */
 export async function customFaults(tool: CustomTool, args: unknown): Promise<readonly string[]> {
   let validate: ValidateFunction;
+  let isValid: boolean;
   try {
     validate = await validatorOf(tool.inputSchema);
+    isValid = validate(args);
   } catch (error) {
     return [`the inputSchema of ${tool.name} in the Agent cannot be used: ${error instanceof Error ? error.message : String(error)}`];
   }
-  if (validate(args)) return [];
+  if (isValid) return [];
   return (validate.errors ?? []).slice(0, MOST_FAULTS).map(({ instancePath, message = "does not fit", params }) => `${instancePath === "" ? "the arguments" : instancePath} ${message}${detailOf(params)}`);
 }
 

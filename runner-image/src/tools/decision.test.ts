@@ -39,6 +39,26 @@ test("unknown tools and bad arguments become results that the model can repair",
   }
 });
 
+test("arguments that no log can hold become a result that the model can repair", async () => {
+  const { spec } = BUNDLE.agent;
+  const bundle = { ...BUNDLE, agent: { ...BUNDLE.agent, spec: { ...spec, customTools: [{ name: "post_note", description: "Posts a note.", inputSchema: {} }] } } };
+  for (const value of ["1e400", "[-1e999]", `${"[".repeat(100)}${"]".repeat(100)}`, `${'{"a":'.repeat(100_000)}1${"}".repeat(100_000)}`]) {
+    const event = await decideCall(bundle, { call: "root/1/0", name: "post_note", argumentsText: `{"x":${value}}` });
+    assert.ok(event.type === "tool.finished" && event.data.status === "error", value.slice(0, 20));
+    assert.match(event.data.content, /nested deeper than 48 levels or hold a number/);
+  }
+  const event = await decideCall(bundle, { call: "root/1/0", name: "post_note", argumentsText: `{"x":${"[".repeat(40)}1e300${"]".repeat(40)}}` });
+  assert.equal(event.type, "tool.decided");
+});
+
+test("a schema that never comes to an end is a fault of its calls", async () => {
+  const { spec } = BUNDLE.agent;
+  const bundle = { ...BUNDLE, agent: { ...BUNDLE.agent, spec: { ...spec, customTools: [{ name: "post_note", description: "Posts a note.", inputSchema: { $ref: "#" } }] } } };
+  const event = await decideCall(bundle, { call: "root/1/0", name: "post_note", argumentsText: "{}" });
+  assert.ok(event.type === "tool.finished" && event.data.status === "error");
+  assert.match(event.data.content, /inputSchema of post_note/);
+});
+
 test("an empty text is an empty object", () => {
   assert.deepEqual(parseArguments(" "), {});
   assert.equal(parseArguments("null"), undefined);

@@ -6,6 +6,9 @@ import type { MadeCall } from "../context/turn.ts";
 import { customFaults } from "./custom.ts";
 import { finishedEvent } from "./result.ts";
 
+/** Deepest nesting of arguments: whatever walks or hashes an event could run out of stack, and the gateway takes little more. */
+const MAX_DEPTH = 48;
+
 /**
  * The event that settles one call: known? arguments valid? policy? A call that fails one of the first two gets a result that the model can
  * repair; it never reaches policy or a person. The gateway decides the same again and its answer counts.
@@ -15,6 +18,7 @@ export async function decideCall(bundle: Bundle, { call, name, argumentsText }: 
   if (faultsOf === undefined) return invalid(call, `No tool is called ${JSON.stringify(name.slice(0, 64))}. ${toolsOf(bundle)}`);
   const parsed = parseArguments(argumentsText);
   if (parsed === undefined) return invalid(call, `The arguments of ${name} are not a JSON object. Write them again as one.`);
+  if (!isStorable(parsed)) return invalid(call, `The arguments of ${name} are nested deeper than ${MAX_DEPTH} levels or hold a number that is too large. Write them again without.`);
   const faults = await faultsOf(parsed);
   if (faults.length > 0) return invalid(call, `The arguments of ${name} do not fit its schema:\n${faults.join("\n")}\nCorrect them and call it again.`);
   const { decision, effect, rule } = decideTool(bundle, name);
@@ -41,6 +45,16 @@ export function parseArguments(text: string): Record<string, unknown> | undefine
   } catch {
     return undefined;
   }
+}
+
+/** Whether a log can hold the value: JSON has texts of numbers that no number is. */
+function isStorable(value: unknown): boolean {
+  let level: readonly unknown[] = [value];
+  for (let depth = 0; level.length > 0; depth += 1) {
+    if (depth > MAX_DEPTH || level.some((item) => typeof item === "number" && !Number.isFinite(item))) return false;
+    level = level.flatMap((item): unknown[] => (item !== null && typeof item === "object" ? Object.values(item) : []));
+  }
+  return true;
 }
 
 function invalid(call: string, content: string): NewEvent {
