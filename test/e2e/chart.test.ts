@@ -192,10 +192,10 @@ test("persistence: a claim by default, one that exists, or none", async () => {
 });
 
 test("a log in Postgres: the connection string is a mounted file, no claim, and more than one gateway may serve it", async () => {
-  const objects = await render("gateway.postgres.secretName=paddock-postgres", "gateway.postgres.key=dsn", "gateway.replicas=2", "gateway.retentionSeconds=0");
+  const objects = await render("gateway.postgres.secretName=paddock-postgres", "gateway.postgres.key=dsn", "gateway.postgres.caKey=root", "gateway.replicas=2", "gateway.retentionSeconds=0");
   const spec = objects.find(({ kind }) => kind === "StatefulSet")?.spec as { replicas?: number; volumeClaimTemplates?: unknown; template?: { spec: PodSpec } };
   assert.deepEqual([spec.replicas, spec.volumeClaimTemplates], [2, undefined]);
-  assert.deepEqual(spec.template?.spec.volumes, [{ name: "postgres", secret: { secretName: "paddock-postgres", items: [{ key: "dsn", path: "url" }] } }]);
+  assert.deepEqual(spec.template?.spec.volumes, [{ name: "postgres", secret: { secretName: "paddock-postgres", items: [{ key: "dsn", path: "url" }, { key: "root", path: "ca.crt" }] } }]);
   const env = new Map(spec.template?.spec.containers[0]?.env?.map(({ name, value }) => [name, value]));
   assert.deepEqual([env.get("PADDOCK_STORE"), env.get("PADDOCK_POSTGRES_URL_FILE"), env.get("PADDOCK_RETENTION_SECONDS"), env.has("PADDOCK_DATA_DIR")], ["postgres", "/run/paddock/postgres/url", "0", false]);
   assert.ok(objects.some(({ kind, metadata }) => kind === "PodDisruptionBudget" && metadata.name === "paddock-gateway"));
