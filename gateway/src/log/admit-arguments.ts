@@ -45,7 +45,9 @@ function compile(name: string, schema: CustomTool["inputSchema"], text: string):
   try {
     // Not strict: a keyword or format of another dialect is ignored, as the drafts say. A validator of its own: `$id`s of schemas never meet.
     const ajv = new Ajv2020({ strict: false, validateFormats: false, logger: false, inlineRefs: false });
-    return checkWith(ajv.compile(schema));
+    const validate = ajv.compile(schema);
+    // Its fault would be a rejection that nobody waits for, which ends the process.
+    return "$async" in validate ? cannot("$async is no JSON Schema") : checkWith(validate);
   } catch (error) {
     return cannot(messageOf(error));
   }

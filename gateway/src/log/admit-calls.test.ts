@@ -130,6 +130,7 @@ describe("a custom tool's arguments", () => {
     { name: "of another dialect", schema: { $schema: "http://json-schema.org/draft-04/schema#", type: "object" }, says: /cannot be used: no schema with key or ref/ },
     { name: "that is none", schema: { type: "thing" }, says: /cannot be used: schema is invalid/ },
     { name: "that is too large", schema: { description: "x".repeat(70_000) }, says: /cannot be used: it has more than 65536 bytes/ },
+    { name: "of a validator's own making, whose fault would come later and to nobody", schema: { $async: true, required: ["x"] }, says: /cannot be used: \$async is no JSON Schema/ },
     { name: "whose pattern takes for ever", schema: { properties: { text: { type: "string", pattern: "^(a+)+$" } } }, says: /cannot be checked: .*timed out/ },
   ];
   for (const { name, schema: inputSchema, says } of schemas) {

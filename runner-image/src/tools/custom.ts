@@ -37,7 +37,10 @@ function validatorOf(schema: CustomTool["inputSchema"]): Promise<ValidateFunctio
 async function compile(schema: CustomTool["inputSchema"]): Promise<ValidateFunction> {
   const { Ajv2020 } = await import("ajv/dist/2020.js");
   // Not strict: a keyword or format of another dialect is ignored, as the drafts say.
-  return new Ajv2020({ allErrors: true, strict: false, validateFormats: false, logger: false }).compile(schema);
+  const validate = new Ajv2020({ allErrors: true, strict: false, validateFormats: false, logger: false }).compile(schema);
+  // Its fault would be a rejection that nobody waits for, which ends the process.
+  if ("$async" in validate) throw new Error("$async is no JSON Schema");
+  return validate;
 }
 
 /** Names that the validator's own message leaves out. */

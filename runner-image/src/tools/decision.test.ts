@@ -51,12 +51,14 @@ test("arguments that no log can hold become a result that the model can repair",
   assert.equal(event.type, "tool.decided");
 });
 
-test("a schema that never comes to an end is a fault of its calls", async () => {
+test("a schema that never comes to an end, or tells its faults later, is a fault of its calls", async () => {
   const { spec } = BUNDLE.agent;
-  const bundle = { ...BUNDLE, agent: { ...BUNDLE.agent, spec: { ...spec, customTools: [{ name: "post_note", description: "Posts a note.", inputSchema: { $ref: "#" } }] } } };
-  const event = await decideCall(bundle, { call: "root/1/0", name: "post_note", argumentsText: "{}" });
-  assert.ok(event.type === "tool.finished" && event.data.status === "error");
-  assert.match(event.data.content, /inputSchema of post_note/);
+  for (const inputSchema of [{ $ref: "#" }, { $async: true, required: ["x"] }]) {
+    const bundle = { ...BUNDLE, agent: { ...BUNDLE.agent, spec: { ...spec, customTools: [{ name: "post_note", description: "Posts a note.", inputSchema }] } } };
+    const event = await decideCall(bundle, { call: "root/1/0", name: "post_note", argumentsText: "{}" });
+    assert.ok(event.type === "tool.finished" && event.data.status === "error");
+    assert.match(event.data.content, /inputSchema of post_note/);
+  }
 });
 
 test("an empty text is an empty object", () => {
