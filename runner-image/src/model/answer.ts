@@ -1,7 +1,7 @@
 import type { ChatCompletionChunk } from "openai/resources/chat/completions";
 import type { AssistantMessage } from "@paddock/api/log/events";
 import type { TokenUsage } from "@paddock/api/log/money";
-import { parseArguments } from "../tools/decision.ts";
+import { isStorable, parseArguments } from "../tools/decision.ts";
 import { ModelFailure } from "./failure.ts";
 
 /** An answer that counts. `usage` is absent when the endpoint reported none. */
@@ -52,6 +52,7 @@ export function createAnswerBuilder(): AnswerBuilder {
     finish() {
       if (finishReason === undefined) throw new ModelFailure("truncated", "the endpoint ended the stream before the answer was complete (no finish reason)");
       const message = buildMessage(text, calls, extra);
+      if (!isStorable(message)) throw new ModelFailure("invalid", "the answer has fields that no log can hold: nested too deeply, or a number that is too large");
       // A cut answer is not run, so its arguments need not be whole.
       if (finishReason !== "length" && finishReason !== "content_filter") refuseBroken(message);
       return { message, finishReason: finishReason.slice(0, 64), ...(usage === undefined ? {} : { usage }) };

@@ -50,6 +50,18 @@ test("an endpoint without a key gets no authorization", async (t) => {
   assert.equal(model.asked[0]?.headers.authorization, undefined);
 });
 
+test("an answer with fields that no log can hold does not count", async (t) => {
+  for (const value of ["1e400", `${"[".repeat(20_000)}${"]".repeat(20_000)}`]) {
+    const failure = await failureOf(t, (response) => {
+      openStream(response);
+      response.write(`data: {"choices":[{"index":0,"delta":{"content":"Hi","score":${value}},"finish_reason":"stop"}]}\n\n`);
+      response.end("data: [DONE]\n\n");
+    });
+    assert.equal(failure.class, "invalid");
+    assert.match(failure.message, /fields that no log can hold/);
+  }
+});
+
 test("a stream that is closed cleanly before the finish reason does not count", async (t) => {
   const failure = await failureOf(t, (response) => {
     openStream(response);

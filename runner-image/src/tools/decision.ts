@@ -6,7 +6,7 @@ import type { MadeCall } from "../context/turn.ts";
 import { customFaults } from "./custom.ts";
 import { finishedEvent } from "./result.ts";
 
-/** Deepest nesting of arguments: whatever walks or hashes an event could run out of stack, and the gateway takes little more. */
+/** Deepest nesting of what an event takes over: whatever walks or hashes an event could run out of stack, and the gateway takes little more. */
 const MAX_DEPTH = 48;
 
 /**
@@ -47,8 +47,8 @@ export function parseArguments(text: string): Record<string, unknown> | undefine
   }
 }
 
-/** Whether a log can hold the value: JSON has texts of numbers that no number is. */
-function isStorable(value: unknown): boolean {
+/** Whether a log can hold the value, as it came from JSON: that has texts of numbers that no number is, and any depth. */
+export function isStorable(value: unknown): boolean {
   let level: readonly unknown[] = [value];
   for (let depth = 0; level.length > 0; depth += 1) {
     if (depth > MAX_DEPTH || level.some((item) => typeof item === "number" && !Number.isFinite(item))) return false;
