@@ -101,6 +101,11 @@ describe("the tokens of the next request", () => {
     assert.deepEqual([state.contextTokens, state.bytes > 50_000], [126 + 50_016, true]);
   });
 
+  it("count what is noted beside a result, which the model is shown too", () => {
+    const note = "n".repeat(300);
+    assert.equal(append(fold(answered), sample("tool.finished", { note })).contextTokens, 146 + 300);
+  });
+
   it("are what compaction and pruning leave", () => {
     assert.equal(append(fold(answered), sample("context.compacted")).contextTokens, 90);
     assert.equal(append(fold(answered), sample("context.pruned")).contextTokens, 400);

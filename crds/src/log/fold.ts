@@ -61,7 +61,7 @@ const folders: Folders = {
     approvals: forgetPending(state, data.call),
     toolCalls: state.toolCalls + 1,
     lastNewsSeq: seq,
-    contextTokens: (state.contextTokens ?? 0) + tokensOf(data, data.content),
+    contextTokens: (state.contextTokens ?? 0) + tokensOf(data, data.content) + Buffer.byteLength(data.note ?? ""),
     ...(role === "runner" ? {} : wake(state, { at, from: ["approval", "tool"] })),
     recentSteps: appendStep(state, { seq, kind: "tool", name: callOf(state, data.call)?.name ?? "", outcome: data.status, seconds: data.seconds }),
   }),
