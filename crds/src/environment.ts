@@ -192,7 +192,7 @@ export const environmentSpecSchema = z
           description: "traceURLTemplate makes status.trace.url of each session, with {traceId} in its place; absent means no link.",
           hint: "write an address with {traceId} where the trace id belongs, e.g. https://jaeger.example.com/trace/{traceId}",
         }).optional(),
-        content: z.enum(["Off", "On"]).describe("content puts messages, arguments and results into traces when On; absent means Off.").optional(),
+        content: z.enum(["Omitted", "Recorded"]).describe("content is whether traces hold messages, arguments and results; absent means Omitted.").optional(),
       })
       .describe("telemetry of sessions; absent means no links to traces.")
       .optional(),

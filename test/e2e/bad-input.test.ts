@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { API_VERSION } from "@paddock/api/group";
 import type { Environment } from "@paddock/api/environment";
 import type { Condition } from "@paddock/api/object";
+import type { Session } from "@paddock/api/session";
 import { buildAgent, buildEnvironment, buildSession, eventually } from "./lab.ts";
 import { grant, openOperator } from "./identities.ts";
 import { type Output, get, kubectl, must } from "./kubectl.ts";
@@ -34,13 +35,19 @@ function buildSchedule(name: string, spec: object = {}): object {
   };
 }
 
+const namespace = await openNamespace("bad");
+// Approvals belong to a Session, and go with it. Its Agent does not exist, so nothing runs.
+await must(["create", "-n", namespace, "-f", "-"], { input: JSON.stringify(buildSession("asking", "go", { agent: "none" })) });
+const ASKING_UID = (await get<Session>("session", "asking", namespace))?.metadata.uid ?? "";
+
 function buildApproval(name: string, spec: object = {}): object {
+  const ownerReferences = [{ apiVersion: API_VERSION, kind: "Session", name: "asking", uid: ASKING_UID, controller: true }];
   return {
     apiVersion: API_VERSION,
     kind: "Approval",
-    metadata: { name },
+    metadata: { name, labels: { "app.kubernetes.io/managed-by": "paddock" }, ownerReferences },
     spec: {
-      sessionRef: { name: "session", uid: "5a1f7c1e-0000-4000-8000-000000000001" },
+      sessionRef: { name: "asking", uid: ASKING_UID },
       agentName: "agent",
       call: "root/1/0",
       tool: "bash",
@@ -63,7 +70,11 @@ const agentCases: readonly Case[] = [
   { fault: "no model", bad: buildAgent("a", { model: undefined }), says: ["spec.model", "Required value"] },
   { fault: "a tool that does not exist", bad: buildAgent("a", { tools: [{ name: "fetch" }] }), says: ["spec.tools[0].name", '"fetch"', '"bash", "read", "write"'] },
   { fault: "the same tool twice", bad: buildAgent("a", { tools: [{ name: "bash" }, { name: "bash" }] }), says: ["spec.tools[1]", "Duplicate value", '"bash"'] },
-  { fault: "a permission of a later release", bad: buildAgent("a", { tools: [{ name: "bash", permission: "Ask" }] }), says: ["spec.tools[0].permission", '"Ask"', '"Allow", "Deny"'] },
+  { fault: "a permission that does not exist", bad: buildAgent("a", { tools: [{ name: "bash", permission: "Sometimes" }] }), says: ["spec.tools[0].permission", '"Sometimes"', '"Allow", "Ask", "Deny"'] },
+  { fault: "a custom tool with the name of a built-in one", bad: clientTool({ name: "bash" }), says: ["spec.customTools", "a custom tool has the name of a built-in one", "write another name"] },
+  { fault: "a custom tool with a blank in its name", bad: clientTool({ name: "post note" }), says: ["spec.customTools[0].name", '"post note"', "letters, digits"] },
+  { fault: "a custom tool without a schema", bad: clientTool({ inputSchema: undefined }), says: ["spec.customTools[0].inputSchema", "Required value"] },
+  { fault: "a custom tool that waits for nobody", bad: clientTool({ timeoutSeconds: 0 }), says: ["spec.customTools[0].timeoutSeconds", "Invalid value: 0", "greater than or equal to 1"] },
   { fault: "a temperature out of range", bad: buildAgent("a", { model: { name: "default", temperature: "3" } }), says: ["spec.model.temperature", '"3"', 'a decimal string from "0" to "2"'] },
   { fault: "a temperature as a number", bad: buildAgent("a", { model: { name: "default", temperature: 0.2 } }), says: ["spec.model.temperature", "must be of type string"] },
   { fault: "a model name in capitals", bad: buildAgent("a", { model: { name: "Default" } }), says: ["spec.model.name", '"Default"', "lower-case letters"] },
@@ -102,7 +113,14 @@ const environmentCases: readonly Case[] = [
   { fault: "a storage limit below the default workspace", bad: buildEnvironment("e", { spec: { sandbox: { resources: { limits: { "ephemeral-storage": "512Mi" } } } } }), says: ["spec.sandbox", "1Gi when absent"] },
   { fault: "a runtime class that is no name", bad: buildEnvironment("e", { spec: { sandbox: { runtimeClassName: "gVisor" } } }), says: ["spec.sandbox.runtimeClassName", '"gVisor"', "lower-case letters"] },
   { fault: "a way of provisioning that does not exist", bad: buildEnvironment("e", { spec: { sandbox: { provisioning: "Lazy" } } }), says: ["spec.sandbox.provisioning", '"Lazy"', '"OnDemand", "Eager", "Never"'] },
-  { fault: "a floor of a later release", bad: buildEnvironment("e", { spec: { permissions: [{ tool: "bash", decision: "Ask" }] } }), says: ["spec.permissions[0].decision", '"Ask"', '"Allow", "Deny"'] },
+  { fault: "a floor that does not exist", bad: buildEnvironment("e", { spec: { permissions: [{ tool: "bash", decision: "Never" }] } }), says: ["spec.permissions[0].decision", '"Never"', '"Allow", "Ask", "Deny"'] },
+  { fault: "no money at all", bad: buildEnvironment("e", { spec: { limits: { costUSD: "0.00" } } }), says: ["spec.limits.costUSD", '"0.00"', "above zero"] },
+  { fault: "money below zero", bad: buildEnvironment("e", { spec: { budget: { costUSDPerDay: "-5" } } }), says: ["spec.budget.costUSDPerDay", '"-5"', 'a decimal string such as "2.00"'] },
+  { fault: "money with an exponent", bad: buildEnvironment("e", { spec: { budget: { costUSDPerDay: "1e3" } } }), says: ["spec.budget.costUSDPerDay", '"1e3"', "exponent"] },
+  { fault: "money as a number", bad: buildEnvironment("e", { spec: { limits: { costUSD: 2 } } }), says: ["spec.limits.costUSD", "must be of type string"] },
+  { fault: "no tokens", bad: buildEnvironment("e", { spec: { limits: { totalTokens: 0 } } }), says: ["spec.limits.totalTokens", "Invalid value: 0", "greater than or equal to 1"] },
+  { fault: "approvals that nobody can answer in time", bad: buildEnvironment("e", { spec: { approvals: { timeoutSeconds: 0 } } }), says: ["spec.approvals.timeoutSeconds", "Invalid value: 0", "greater than or equal to 1"] },
+  { fault: "content of traces that is neither left out nor kept", bad: buildEnvironment("e", { spec: { telemetry: { content: "Some" } } }), says: ["spec.telemetry.content", '"Some"', '"Omitted"', '"Recorded"'] },
   { fault: "no session at the same time", bad: buildEnvironment("e", { spec: { budget: { maxConcurrentSessions: 0 } } }), says: ["spec.budget.maxConcurrentSessions", "Invalid value: 0", "greater than or equal to 1"] },
   { fault: "an Agent that is no name", bad: buildEnvironment("e", { spec: { allowedAgents: ["Notes"] } }), says: ["spec.allowedAgents[0]", '"Notes"', "lower-case letters"] },
   { fault: "the same Agent twice", bad: buildEnvironment("e", { spec: { allowedAgents: ["a", "a"] } }), says: ["spec.allowedAgents[1]", "Duplicate value", '"a"'] },
@@ -170,7 +188,6 @@ const kinds: readonly { readonly kind: string; readonly good: object; readonly c
   { kind: "Approval", good: buildApproval("p"), cases: approvalCases },
 ];
 
-const namespace = await openNamespace("bad");
 const operator = await openOperator();
 await grant(namespace, operator, [{ apiGroups: ["paddock.dev"], resources: ["approvals"], verbs: ["create", "get", "patch"] }]);
 
@@ -292,6 +309,10 @@ function applied(object: object): Promise<Output> {
 
 function assertSays(answer: string, says: readonly string[]): void {
   for (const text of says) assert.ok(answer.includes(text), `expected ${JSON.stringify(text)} in: ${answer.slice(0, 1500)}`);
+}
+
+function clientTool(change: object): object {
+  return buildAgent("a", { customTools: [{ name: "post_note", description: "Posts a note.", inputSchema: { type: "object" }, ...change }] });
 }
 
 function duplicateModel(): object {

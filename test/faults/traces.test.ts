@@ -101,7 +101,7 @@ async function lastSeq({ store }: Gateway, uid: string): Promise<number> {
 const COMMAND = "make everything";
 const PERSON = "ann@example.com";
 
-function buildBundle(uid: string, content: "On" | undefined): Bundle {
+function buildBundle(uid: string, content: "Recorded" | undefined): Bundle {
   const bundle = buildTestBundle(uid);
   const { agent, environment } = bundle;
   return {
@@ -112,7 +112,7 @@ function buildBundle(uid: string, content: "On" | undefined): Bundle {
 }
 
 /** Two calls, one of them approved; the runner is replaced in the middle of the other, the gateway too, and again in the middle of a request. */
-async function playSession(uid: string, content: "On" | undefined, { endpoint }: Receiver): Promise<{ readonly bundle: Bundle; readonly log: readonly LogEvent[] }> {
+async function playSession(uid: string, content: "Recorded" | undefined, { endpoint }: Receiver): Promise<{ readonly bundle: Bundle; readonly log: readonly LogEvent[] }> {
   const data = join(folder, uid);
   const bundle = buildBundle(uid, content);
   const first = await startGateway(data, endpoint);
@@ -214,7 +214,7 @@ describe("traces", { skip: go === undefined ? "Go is not installed, and the rece
 
   it("content is in it where the Environment says On", async () => {
     const receiver = await receive();
-    await playSession("u3", "On", receiver);
+    await playSession("u3", "Recorded", receiver);
     const { spans } = receiver;
     await until(() => spans.length >= 7);
     const told = (name: string, attribute: string) => spans.find((span) => span.name === name)?.attributes[attribute];

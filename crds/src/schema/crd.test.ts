@@ -87,6 +87,11 @@ describe("conventions of every CRD", () => {
     none(allNodes.filter(({ schema }) => schema.type === undefined && schema["x-kubernetes-int-or-string"] !== true));
   });
 
+  it("has no word in an enumeration that YAML 1.1, which kubectl and Helm read, takes for something else", () => {
+    const isOther = (word: string) => /^(y|n|yes|no|on|off|true|false|null|~|[-+.0-9].*)$/i.test(word);
+    none(allNodes.filter(({ path, schema }) => path.includes(".spec.") && schema.enum?.some(isOther)));
+  });
+
   it("writes messages that say what to do", () => {
     const advice = /\b(write|use|create|lower|raise|remove|rename|only|outside)\b/;
     assert.deepEqual(allRules.filter(({ message }) => !advice.test(message ?? "")), []);

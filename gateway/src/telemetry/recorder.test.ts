@@ -91,7 +91,7 @@ test("every span tells whose it is", async () => {
 });
 
 test("a gateway that restarts, before whichever commit, makes the same spans, each once", async () => {
-  for (const content of ["Off", "On"] as const) {
+  for (const content of ["Omitted", "Recorded"] as const) {
     const bundle = storyBundle("u", content);
     const story = tellStory(bundle);
     const { spans } = await spansOf(bundle, story);
@@ -116,7 +116,7 @@ test("two gateways of one store, each with a part of the commits, make the same 
 });
 
 test("one commit with everything in it makes the same spans as many", async () => {
-  for (const content of ["Off", "On"] as const) {
+  for (const content of ["Omitted", "Recorded"] as const) {
     const bundle = storyBundle("u", content);
     const story = tellStory(bundle);
     assert.deepEqual((await spansOf(bundle, [story.flat()])).spans, (await spansOf(bundle, story)).spans);
@@ -132,7 +132,7 @@ test("what people and models wrote is not told, nor who they are", async () => {
 });
 
 test("where the Environment says On it is told, in the conventions' form", async () => {
-  const bundle = storyBundle("u", "On");
+  const bundle = storyBundle("u", "Recorded");
   const { spans } = await spansOf(bundle, tellStory(bundle));
   const told = (name: string, attribute: string, index = 0): unknown => JSON.parse(String(byName(spans, name)[index]?.attributes[attribute]));
   const user = { role: "user", parts: [{ type: "text", content: "Hello" }] };
@@ -161,7 +161,7 @@ test("where the Environment says On it is told, in the conventions' form", async
 });
 
 test("content is cut to a bound, whatever its size", async () => {
-  const bundle = storyBundle("u", "On");
+  const bundle = storyBundle("u", "Recorded");
   const long = "é".repeat(100_000);
   const calls = Array.from({ length: 3 }, () => ({ name: "bash", arguments: long }));
   const { spans } = await spansOf(bundle, [

@@ -42,7 +42,7 @@ export function subjectOf({ session, agent, environment, startTime, traceId }: B
     agentUid: agent.uid,
     models: environment.spec.models,
     startTime,
-    content: environment.spec.telemetry?.content === "On",
+    content: environment.spec.telemetry?.content === "Recorded",
     attributes: {
       [NAME.namespace]: session.namespace,
       [NAME.session]: session.uid,

@@ -8,7 +8,7 @@ import { boundEvents, buildTestBundle, decidedEvent, event, respondedEvent, runF
 
 export const SECRET_WORDS = { prompt: "Hello", argument: "make dangerous", result: "what the tool said", answer: "Done.", person: "ann@example.com", reason: "looks fine", failure: "try later" } as const;
 
-export function storyBundle(uid: string, content?: "On" | "Off"): Bundle {
+export function storyBundle(uid: string, content?: "Omitted" | "Recorded"): Bundle {
   const bundle = buildTestBundle(uid, { startTime: "2026-01-01T00:00:00Z" });
   const { environment } = bundle;
   return content === undefined ? bundle : { ...bundle, environment: { ...environment, spec: { ...environment.spec, telemetry: { content } } } };
