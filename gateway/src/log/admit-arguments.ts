@@ -6,12 +6,15 @@ import { customToolOf } from "@paddock/api/policy/rules";
 import type { CustomTool, PolicyInput } from "@paddock/api/policy/rules";
 import { toolOf } from "@paddock/api/policy/tools";
 
-/** Schemas that stay compiled, and the largest that is compiled at all. */
+/** Schemas that stay compiled, and the largest that is compiled at all, which is what an Agent's field says. */
 const KEPT_SCHEMAS = 256;
-const SCHEMA_BYTES = 65_536;
+const SCHEMA_BYTES = 16_384;
 const MOST_FAULTS = 8;
 const FAULT_CHARS = 300;
-/** A pattern in somebody's schema may take for ever on some text: everybody's gateway must not. A schema that did so often is not tried again. */
+/**
+ * A pattern in somebody's schema may take for ever on some text, and a schema of many members for seconds until it is compiled: everybody's gateway must
+ * not. A schema that did so often is not tried again.
+ */
 const PATIENCE_MS = 1000;
 const MOST_FAILURES = 3;
 
@@ -45,7 +48,7 @@ function compile(name: string, schema: CustomTool["inputSchema"], text: string):
   try {
     // Not strict: a keyword or format of another dialect is ignored, as the drafts say. A validator of its own: `$id`s of schemas never meet.
     const ajv = new Ajv2020({ strict: false, validateFormats: false, logger: false, inlineRefs: false });
-    const validate = ajv.compile(schema);
+    const validate = withPatience(() => ajv.compile(schema));
     // Its fault would be a rejection that nobody waits for, which ends the process.
     return "$async" in validate ? cannot("$async is no JSON Schema") : checkWith(validate);
   } catch (error) {

@@ -129,7 +129,7 @@ describe("a custom tool's arguments", () => {
     { name: "that refers to another host", schema: { $ref: "https://schemas.example.com/note.json" }, says: /cannot be used: can't resolve reference https:\/\/schemas\.example\.com\/note\.json/ },
     { name: "of another dialect", schema: { $schema: "http://json-schema.org/draft-04/schema#", type: "object" }, says: /cannot be used: no schema with key or ref/ },
     { name: "that is none", schema: { type: "thing" }, says: /cannot be used: schema is invalid/ },
-    { name: "that is too large", schema: { description: "x".repeat(70_000) }, says: /cannot be used: it has more than 65536 bytes/ },
+    { name: "that is too large", schema: { description: "x".repeat(16_400) }, says: /cannot be used: it has more than 16384 bytes/ },
     { name: "of a validator's own making, whose fault would come later and to nobody", schema: { $async: true, required: ["x"] }, says: /cannot be used: \$async is no JSON Schema/ },
     { name: "whose pattern takes for ever", schema: { properties: { text: { type: "string", pattern: "^(a+)+$" } } }, says: /cannot be checked: .*timed out/ },
   ];
