@@ -18,8 +18,8 @@ const FAULT_CHARS = 300;
 const PATIENCE_MS = 1000;
 const MOST_FAILURES = 3;
 
-/** Whether arguments fit a schema; [] when they do. */
-type Check = (args: unknown) => readonly string[];
+/** Whether arguments fit a schema; [] when they do. Agents of several tenants may share it: `name` is the asking one's. */
+type Check = (args: unknown, name: string) => readonly string[];
 
 const checks = new Map<string, Check>();
 
@@ -32,18 +32,18 @@ export function argumentFaults(input: Pick<PolicyInput, "agent">, name: string, 
 /** By the tool's inputSchema: JSON Schema, draft 2020-12. Nothing is fetched that it refers to; one that cannot be used is a fault of each call. */
 function customFaults({ name, inputSchema }: CustomTool, args: unknown): readonly string[] {
   const key = canonicalJson(inputSchema);
-  const check = checks.get(key) ?? compile(name, inputSchema, key);
+  const check = checks.get(key) ?? compile(inputSchema, key);
   checks.delete(key);
   checks.set(key, check);
   for (const oldest of checks.keys()) {
     if (checks.size <= KEPT_SCHEMAS) break;
     checks.delete(oldest);
   }
-  return check(args);
+  return check(args, name);
 }
 
-function compile(name: string, schema: CustomTool["inputSchema"], text: string): Check {
-  const cannot = (why: string): Check => () => [`agent.spec.customTools: the inputSchema of ${name} cannot be used: ${why}`];
+function compile(schema: CustomTool["inputSchema"], text: string): Check {
+  const cannot = (why: string): Check => (_, name) => [`agent.spec.customTools: the inputSchema of ${name} cannot be used: ${why}`];
   if (Buffer.byteLength(text) > SCHEMA_BYTES) return cannot(`it has more than ${SCHEMA_BYTES} bytes`);
   try {
     // Not strict: a keyword or format of another dialect is ignored, as the drafts say. A validator of its own: `$id`s of schemas never meet.

@@ -18,6 +18,7 @@ import {
   toolStartedEvent,
 } from "../../../test/fakes/session.ts";
 import { admit } from "./admit.ts";
+import { argumentFaults } from "./admit-arguments.ts";
 import type { Admission, Appender } from "./admission.ts";
 import { rowsOf } from "./testdata/rows.ts";
 
@@ -137,6 +138,12 @@ describe("a custom tool's arguments", () => {
     const frozen = withSchema(inputSchema);
     refuses(`a schema ${name}`, ["malformed", "final", says], called, decideUnder(frozen, { text: `${"a".repeat(60)}!` }), { bundle: frozen });
   }
+  test("a schema that two Agents share is told of by each one's own name for the tool", () => {
+    const inputSchema = { type: "nothing" };
+    const faultsOf = (name: string): string => argumentFaults({ agent: { digest: "d", spec: { customTools: [{ name, description: "Shared.", inputSchema }] } } }, name, {}).join();
+    assert.match(faultsOf("first_tool"), /inputSchema of first_tool cannot be used/);
+    assert.match(faultsOf("second_tool"), /inputSchema of second_tool cannot be used/);
+  });
   for (const inputSchema of [{ $id: "note", type: "object" }, { $id: "note", type: "object", required: ["x"] }, { format: "uri", "x-other": 1 }, { $defs: { t: { type: "string" } }, properties: { text: { $ref: "#/$defs/t" } } }]) {
     const frozen = withSchema(inputSchema);
     accepts(`what the schema ${JSON.stringify(inputSchema)} takes`, called, decideUnder(frozen, { x: 1 }), { bundle: frozen });
