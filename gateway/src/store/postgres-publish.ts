@@ -5,6 +5,9 @@ import { isReadable } from "./postgres-rows.ts";
 import type { PlacedChange, Records } from "./postgres-rows.ts";
 import type { Change } from "./store.ts";
 
+/** A position that two reads have not found is not there: the server was put back to an older state. One more for what nobody thought of. */
+const MOST_READS = 3;
+
 /** Records that are read at once, at most. */
 const PAGE = 50;
 
@@ -69,10 +72,10 @@ export function openPublisher({ on, records, from, report }: PublisherOptions): 
   const catchUp = async (position?: number): Promise<void> => {
     // What is being read may have begun before that position was committed: then it is read once more.
     if (position === undefined) await (reading ?? Promise.resolve());
-    do {
+    for (let reads = 0; reads === 0 || (position !== undefined && told < position && reads < MOST_READS); reads += 1) {
       reading ??= read().finally(() => (reading = undefined));
       await reading;
-    } while (position !== undefined && told < position);
+    }
   };
 
   return {
