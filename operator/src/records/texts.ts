@@ -1,12 +1,8 @@
 import { type Bundle, TEXT_BYTES } from "@paddock/api/log/bundle";
 import { digestOf } from "@paddock/api/log/canonical";
-import { LOG_LIMITS } from "@paddock/api/log/limits";
 import type { ConfigMapKeyRef } from "@paddock/api/refs";
 import type { BindRecord, Key } from "../kernel/kind.ts";
 import { BoundTextError } from "./errors.ts";
-
-/** What the event around the prompt needs besides it. */
-const ENVELOPE_BYTES = 1024;
 
 /** A ConfigMap as far as texts are taken from it. */
 export interface TextMap {
@@ -38,7 +34,7 @@ export async function completeRecord({ bundle, prompt, promptFrom, instructionsF
   const textOf = createReader(namespace, read);
   const asked = promptFrom === undefined ? prompt : await textOf({ what: "spec.promptFrom", ref: promptFrom });
   if (asked === undefined) throw new BoundTextError("invalid", `Session ${namespace}/${bundle.session.name} has neither prompt nor promptFrom: write one of them in a new Session`);
-  if (promptFrom !== undefined) requirePrompt(namespace, promptFrom, asked);
+  if (promptFrom !== undefined) requireText(namespace, promptFrom, asked);
   const instructions = instructionsFrom === undefined ? undefined : await textOf({ what: `instructionsFrom of Agent ${bundle.agent.name}`, ref: instructionsFrom });
   if (instructionsFrom !== undefined) requireText(namespace, instructionsFrom, instructions ?? "");
   const files = filesFrom === undefined ? undefined : await readFiles(namespace, filesFrom, textOf);
@@ -108,14 +104,6 @@ const NOT_TEXT = "write UTF-8 text under data, without NUL and U+FFFD (kubectl c
 
 function requireText(namespace: string, ref: ConfigMapKeyRef, text: string): void {
   if (text === "") throw new BoundTextError("invalid", `${nameOf(namespace, ref)} is empty: write the text into it`);
-}
-
-/** The log holds the prompt as JSON in one event, where control characters, quotes and line ends take more than their bytes. */
-function requirePrompt(namespace: string, ref: ConfigMapKeyRef, text: string): void {
-  requireText(namespace, ref, text);
-  const bytes = Buffer.byteLength(JSON.stringify(text));
-  const most = LOG_LIMITS.eventBytes - ENVELOPE_BYTES;
-  if (bytes > most) throw new BoundTextError("invalid", `${nameOf(namespace, ref)} has ${bytes} bytes as JSON and a prompt at most ${most}: shorten it, or write fewer control characters and quotes`);
 }
 
 function own(values: Readonly<Record<string, string>> | undefined, key: string): string | undefined {
