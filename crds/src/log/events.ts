@@ -213,6 +213,7 @@ export const eventData = {
     for: z.enum(["input", "approval", "tool", "resume"]),
     /** The newest answer or its start, for status; the whole is in model.responded. */
     text: z.string(),
+    blob,
     /** The last sequence number the decision to wait has seen. */
     through: z.int().min(0),
   }),
