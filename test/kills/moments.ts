@@ -121,11 +121,14 @@ export function randomBy(seed: number): () => number {
 
 const VICTIMS: readonly Victim[] = ["runner", "sandbox", "operator", "gateway"];
 
+/** Of the baseline's length: with everything warm a session takes less, and a kill after its end is none. */
+const STRUCK_SHARE = 0.75;
+
 /** Kills of anything at any time, the same for the same seed and length. Pure. */
 export function planRandom({ milliseconds }: Pick<Baseline, "milliseconds">, { count, seed }: { readonly count: number; readonly seed: number }): readonly Kill[] {
   const random = randomBy(seed);
   return Array.from({ length: count }, () => {
     const victim = VICTIMS[Math.floor(random() * VICTIMS.length)] ?? "runner";
-    return { victim, moment: { kind: "time", ms: Math.floor(random() * milliseconds) } };
+    return { victim, moment: { kind: "time", ms: Math.floor(random() * milliseconds * STRUCK_SHARE) } };
   });
 }

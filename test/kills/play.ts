@@ -289,15 +289,17 @@ function isSame(one: Moment, other: Moment): boolean {
   return describeKill({ victim: "runner", moment: one }) === describeKill({ victim: "runner", moment: other });
 }
 
-/** Resolves to whether there was something to kill. */
-async function strikeDown(house: House, { victim }: Kill, { uid }: Play): Promise<boolean> {
+/** Resolves to whether there was something to kill. At a random time it is the next best process when there is none of the victim's kind. */
+async function strikeDown(house: House, { victim, moment }: Kill, { uid }: Play): Promise<boolean> {
   if (victim === "operator" || victim === "gateway") {
     await house[victim].kill();
     return true;
   }
-  const pod = newest(house, uid, victim);
+  const pod = newest(house, uid, victim) ?? (moment.kind === "time" ? newest(house, uid, "runner") : undefined);
   await pod?.kill();
-  return pod !== undefined;
+  if (pod !== undefined || moment.kind !== "time") return pod !== undefined;
+  await house.operator.kill();
+  return true;
 }
 
 function newest(house: House, uid: string, component: PodProcess["component"]): PodProcess | undefined {
