@@ -129,6 +129,17 @@ test("one that cannot be appended to holds up no other, and a damaged one ends",
   assert.deepEqual((await scene.store.record("broken"))?.state.approvals?.map(({ resolution }) => resolution), [undefined]);
 });
 
+test("a hundred that cannot be appended to hold up no other", async (t) => {
+  const scene = setScene(t);
+  const broken = Array.from({ length: 100 }, (_, index) => `broken-${index}`);
+  await Promise.all(broken.map((uid) => makeAsking(scene, uid)));
+  await makeAsking(scene, "whole");
+  scene.moveClock(60_000);
+  const appendDue: LogWriter["appendDue"] = (uid) => (uid === "whole" ? scene.writer.appendDue(uid) : Promise.reject(new Error("the disk is full")));
+  scene.start({ writer: { appendDue } });
+  await until(scene.store, "whole", isResolved);
+});
+
 test("a ticker that was stopped leaves nothing under way", async (t) => {
   const scene = setScene(t);
   const ticker = scene.start();

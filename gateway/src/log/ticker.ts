@@ -6,8 +6,9 @@ import type { Damage } from "./damage.ts";
 import { createWaker } from "./waker.ts";
 
 const DUE_RECORDS = 100;
-/** A due record that stays due (the store fails, or nothing may be appended) is tried again after this long, not at once. */
+/** A due record that stays due (the store fails, or its record cannot be read) is tried again after this long, and ever later while it does. */
 const RETRY_MS = 1000;
+const LONGEST_RETRY_MS = 10_000;
 /** Timers of Node take no longer one, and clocks may be set. */
 const LONGEST_WAIT_MS = 3_600_000;
 const SWEEP_MS = 3_600_000;
@@ -52,6 +53,7 @@ export function startTicker(ports: TickerPorts): Ticker {
 async function appendWhenDue(ports: TickerPorts, signal: AbortSignal): Promise<void> {
   const waker = createWaker();
   let nextAt = Infinity;
+  let retryMs = RETRY_MS;
   const unsubscribe = ports.store.subscribe((change) => {
     const dueAt = change.kind === "record" ? change.record.dueAt : undefined;
     if (dueAt !== undefined && Date.parse(dueAt) < nextAt) waker.wake();
@@ -59,21 +61,24 @@ async function appendWhenDue(ports: TickerPorts, signal: AbortSignal): Promise<v
   while (!signal.aborted) {
     // Whatever is committed from here on wakes us, until we know what is next.
     nextAt = Infinity;
-    const waitMs = await appendDue(ports, signal).catch((error: unknown) => {
+    const leftMs = await appendDue(ports, signal).catch((error: unknown) => {
       ports.logger.error({ err: error }, "cannot look for what is due");
-      return RETRY_MS;
+      return 0;
     });
+    const waitMs = leftMs > 0 ? leftMs : retryMs;
+    retryMs = leftMs > 0 ? RETRY_MS : Math.min(2 * retryMs, LONGEST_RETRY_MS);
     nextAt = ports.now().getTime() + waitMs;
     await waker.next(Math.min(waitMs, LONGEST_WAIT_MS), signal);
   }
   unsubscribe();
 }
 
-/** Appends all that is due by now. Resolves with the milliseconds until something is due again. */
+/** Appends all that is due by now. Resolves with the milliseconds until something is due again; none or less when something still is. */
 async function appendDue({ store, writer, damage, logger, now }: TickerPorts, signal: AbortSignal): Promise<number> {
   const tried = new Set<string>();
   for (;;) {
-    const due = await store.due(now().toISOString(), DUE_RECORDS);
+    // Those that stay due are the earliest, and keep nobody else waiting.
+    const due = await store.due(now().toISOString(), DUE_RECORDS + tried.size);
     const fresh = due.filter((uid) => !tried.has(uid));
     if (signal.aborted || fresh.length === 0) break;
     for (const uid of fresh) {
@@ -88,8 +93,7 @@ async function appendDue({ store, writer, damage, logger, now }: TickerPorts, si
   }
   const nextDueAt = await store.nextDueAt();
   if (nextDueAt === undefined) return LONGEST_WAIT_MS;
-  const waitMs = Date.parse(nextDueAt) - now().getTime();
-  return waitMs > 0 ? waitMs : RETRY_MS;
+  return Date.parse(nextDueAt) - now().getTime();
 }
 
 /** Never rejects. */
