@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import type { TestContext } from "node:test";
 import { inspect } from "node:util";
 import { canonicalJson } from "@paddock/api/log/canonical";
@@ -9,26 +9,12 @@ import { append, create, newRecord, write } from "../../gateway/src/store/testda
 import { openPostgresStore } from "../../gateway/src/store/postgres.ts";
 import type { Store } from "../../gateway/src/store/store.ts";
 import { EMPTY_STATE } from "@paddock/api/log/state";
-import { until as untilWithin } from "../cluster/command.ts";
 import { boundEvents, event } from "../fakes/session.ts";
-import { openProgress } from "../progress.ts";
-import { startPostgres } from "../postgres/server.ts";
-import type { PostgresServer } from "../postgres/server.ts";
+import { postgresOfFile, until } from "../postgres/scene.ts";
 
 // A Postgres server that stops, dies and comes back under its stores.
 
-let started: PostgresServer | undefined;
-before(async () => {
-  started = await startPostgres(openProgress());
-});
-after(() => started?.remove());
-
-function serverOf(): PostgresServer {
-  if (started === undefined) throw new Error("the server did not start");
-  return started;
-}
-
-const until = (probe: () => boolean | Promise<boolean>, what: string): Promise<void> => untilWithin(async () => probe(), 60_000, () => `never: ${what}`);
+const serverOf = postgresOfFile();
 const cancelled = (reason: string) => event("session.cancelled", { reason });
 
 async function openOne(context: TestContext, url: string): Promise<Store> {

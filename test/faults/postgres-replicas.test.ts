@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import { join } from "node:path";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import type { TestContext } from "node:test";
 import { hashOf } from "@paddock/api/log/fold";
 import { EMPTY_STATE } from "@paddock/api/log/state";
@@ -11,29 +11,15 @@ import { AT, append, create, newRecord, write } from "../../gateway/src/store/te
 import { openPostgresStore } from "../../gateway/src/store/postgres.ts";
 import type { PostgresOptions } from "../../gateway/src/store/postgres.ts";
 import type { Change, LedgerChange, Store } from "../../gateway/src/store/store.ts";
-import { until as untilWithin } from "../cluster/command.ts";
 import { boundEvents, buildTestBundle, event, runFinishedEvent } from "../fakes/session.ts";
-import { openProgress } from "../progress.ts";
-import { startPostgres } from "../postgres/server.ts";
-import type { PostgresServer } from "../postgres/server.ts";
+import { postgresOfFile, until } from "../postgres/scene.ts";
 
 // Two gateways' stores over one Postgres database.
 
 const DAY = "2026-01-01";
 const NEXT_DAY = "2026-01-02";
 
-let started: PostgresServer | undefined;
-before(async () => {
-  started = await startPostgres(openProgress());
-});
-after(() => started?.remove());
-
-function serverOf(): PostgresServer {
-  if (started === undefined) throw new Error("the server did not start");
-  return started;
-}
-
-const until = (probe: () => boolean | Promise<boolean>, what: string): Promise<void> => untilWithin(async () => probe(), 60_000, () => `never: ${what}`);
+const serverOf = postgresOfFile();
 const cancelled = (reason: string) => event("session.cancelled", { reason });
 
 /** Stores of one new database, closed after the test. */

@@ -1,22 +1,14 @@
-import { after, before } from "node:test";
 import { storeCases } from "../../gateway/src/store/testdata/cases.ts";
 import type { Damage } from "../../gateway/src/store/testdata/cases-scene.ts";
 import { openPostgresStore } from "../../gateway/src/store/postgres.ts";
-import { openProgress } from "../progress.ts";
-import { startPostgres } from "../postgres/server.ts";
-import type { PostgresServer } from "../postgres/server.ts";
+import { postgresOfFile } from "../postgres/scene.ts";
 
 // What every store must do, on a real Postgres server.
 
-let server: PostgresServer | undefined;
-before(async () => {
-  server = await startPostgres(openProgress());
-});
-after(() => server?.remove());
+const serverOf = postgresOfFile();
 
 storeCases("Postgres", async () => {
-  const running = server;
-  if (running === undefined) throw new Error("the server did not start");
+  const running = serverOf();
   const url = await running.createDatabase();
   const open = () => openPostgresStore(url, { now: () => new Date() });
   let store = await open();
