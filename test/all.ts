@@ -1,7 +1,9 @@
 // `npm test`: every test there is, from types to pods on a real cluster. Starts what it needs, takes down what it started, and ends with the counts alone on
 // a line. Options: `npm test -- PATTERN` runs only the files of test/faults and test/e2e whose path holds PATTERN; `--keep` leaves the cluster up.
 import { globSync } from "node:fs";
+import { relative } from "node:path";
 import { run } from "node:test";
+import { inspect } from "node:util";
 import { spec } from "node:test/reporters";
 import { staticSteps } from "./check.ts";
 import { describeError, down, up } from "./cluster/main.ts";
@@ -58,10 +60,18 @@ async function runEndToEnd(): Promise<void> {
     // Cancelled and to-do tests count as failed.
     if (file === undefined) counts = { passed, failed: all - passed - skipped, skipped };
   });
+  const failures: string[] = [];
+  tests.on("test:fail", ({ name, file = "", line, details: { error } }) => {
+    // A suite, or a file, fails with its tests: they say why.
+    if (!("failureType" in error && error.failureType === "subtestsFailed")) failures.push(`✖ ${name} (${relative(ROOT, file)}:${line ?? 0})\n${inspect(error.cause ?? error)}`);
+  });
   const report = tests.compose(spec);
   for await (const text of report) process.stdout.write(String(text));
   totals.push(counts);
-  if (counts.failed > 0) await describeCluster();
+  if (counts.failed === 0) return;
+  await describeCluster();
+  // Last, because some that keep this output keep its end alone.
+  console.log(`\n${failures.join("\n\n")}\n`);
 }
 
 /** What somebody needs who sees only this output. */

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { Client, Pool } from "pg";
+import { Client, DatabaseError, Pool } from "pg";
 import type { PoolClient } from "pg";
 
 export type Row = Readonly<Record<string, unknown>>;
@@ -76,8 +76,10 @@ export function openDatabase(connectionString: string): Database {
     idle_in_transaction_session_timeout: IDLE_TRANSACTION_TIMEOUT_MS,
   };
   const pool = new Pool({ ...config, max: MAX_CONNECTIONS });
-  // A connection that breaks while nobody uses it is replaced when it is needed.
+  // A connection that breaks while nobody uses it is replaced when it is needed; one that breaks between two statements, or before the first, fails the next.
+  // The pool listens only while it is idle, and an end right behind the server's greeting comes before whoever waits for the connection has it.
   pool.on("error", () => undefined);
+  pool.on("connect", (client) => client.on("error", () => undefined));
   const turns = createTurns();
   return {
     query: (sql, values) => retrying(() => withClient(pool, (client) => client.query(sql, values))),
@@ -114,9 +116,6 @@ async function withClient<T>(pool: Pool, use: (client: Queryable) => Promise<T>)
   const client = await pool.connect().catch((error: unknown) => {
     throw cleaned(error);
   });
-  // Between two statements nobody else listens for its end.
-  const ignore = (): void => undefined;
-  client.on("error", ignore);
   let isBroken = false;
   try {
     return await use({
@@ -127,7 +126,6 @@ async function withClient<T>(pool: Pool, use: (client: Queryable) => Promise<T>)
         }),
     });
   } finally {
-    client.off("error", ignore);
     client.release(isBroken);
   }
 }
@@ -229,7 +227,8 @@ export function isAway(error: unknown): boolean {
 function cleaned(error: unknown): PostgresError {
   if (error instanceof PostgresError) return error;
   const messages = error instanceof AggregateError ? error.errors.map(String) : [error instanceof Error ? error.message : String(error)];
-  const code = error instanceof Error && "code" in error && typeof error.code === "string" && /^[0-9A-Z]{5}$/.test(error.code) ? error.code : undefined;
+  // Only what the server itself says carries an SQLSTATE: the code of a socket's error (EPIPE) can look like one.
+  const code = error instanceof DatabaseError ? error.code : undefined;
   return new PostgresError(`Postgres: ${messages.join("; ")}${code === undefined ? "" : ` (${code})`}`, code);
 }
 
