@@ -33,21 +33,26 @@ export type EnvironmentReason =
   | "AdmissionMissing"
   /** A runner reports that a Secret or the key in it is missing. Pods may still be made: the runner waits for it. */
   | "SecretNotFound"
+  /** A sandbox reached what it must not: the cluster does not enforce network policies. Sessions are still made: only they can find out when it does. */
+  | "NetworkPolicyNotEnforced"
   /** The cluster has no RuntimeClass of the name in spec. */
   | "RuntimeClassNotFound"
   /** The cluster has no PriorityClass of the name in spec. */
   | "PriorityClassNotFound";
 
 /** Reasons for which an Environment is not Ready and pods are made in it all the same, because a runner is what finds out when they end. */
-export const ENVIRONMENT_ADVISORY_REASONS: readonly EnvironmentReason[] = ["SecretNotFound"];
+export const ENVIRONMENT_ADVISORY_REASONS: readonly EnvironmentReason[] = ["SecretNotFound", "NetworkPolicyNotEnforced"];
 
 /**
  * Succeeded: Unknown while the session runs, True or False at its end; its reason is the STATUS column.
  * Finished: True in every terminal state. AwaitingInput: the session waits for the next message or for a custom tool's result.
  * AwaitingApproval and Suspended are abnormal-true: present only while they hold.
+ * Isolated: what the newest sandbox's probe found.
  * Cancelling is abnormal-true: a cancel is in the log and the runner has a moment to finish.
  */
-export type SessionCondition = "Succeeded" | "Finished" | "AwaitingInput" | "AwaitingApproval" | "Suspended" | "Cancelling";
+export type SessionCondition = "Succeeded" | "Finished" | "AwaitingInput" | "AwaitingApproval" | "Suspended" | "Cancelling" | "Isolated";
+/** Reasons of Isolated: True when the newest sandbox's probe found nothing open; False when something was; Unknown as long as there was none. */
+export type IsolatedReason = "Proven" | "Unverified" | "NotIsolated" | "NotProbed";
 export type SessionWaitingReason = "Pending" | "AgentNotFound" | "EnvironmentNotFound" | "EnvironmentNotReady" | "ModelNotFound" | "NoSandbox" | "Forbidden" | "Invalid" | "ConfigMapNotFound" | "Queued" | "Starting" | "Running" | "AwaitingInput" | "AwaitingToolResult" | "AwaitingApproval" | "Suspended" | "PriceUnknown" | "Retrying";
 export type SessionOutcome =
   | "Completed"
@@ -62,7 +67,7 @@ export type SessionOutcome =
   | "NameConflict"
   | "LogCorrupt"
   | "LogLost";
-export type SessionReason = SessionWaitingReason | SessionOutcome;
+export type SessionReason = SessionWaitingReason | SessionOutcome | IsolatedReason;
 
 export const SESSION_OUTCOMES: readonly SessionOutcome[] = [
   "Completed",

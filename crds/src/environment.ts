@@ -1,8 +1,9 @@
 import { z } from "zod";
 import { USD_PATTERN } from "./log/money.ts";
-import { LABEL_KEY, LABEL_KEY_HINT, entryName, costUSD, labelMap, labelSelector, labelValue, maxTurns, objectName, quantity, resources, secretKeyRef, timeoutSeconds, totalTokens, usdAmount } from "./refs.ts";
+import { LABEL_KEY, LABEL_KEY_HINT, entryName, costUSD, labelMap, labelValue, maxTurns, objectName, quantity, resources, secretKeyRef, timeoutSeconds, totalTokens, usdAmount } from "./refs.ts";
 import { freeText, matching } from "./text.ts";
 import type { BaseStatus, Resource } from "./object.ts";
+import { CREDENTIAL_HOSTS_ARE_ALLOWED, credentialsSchema, networkSchema } from "./network.ts";
 import { TOOL_NAMES } from "./policy/tools.ts";
 
 const PORT = "([1-9][0-9]{0,3}|[1-5][0-9]{4}|6[0-4][0-9]{3}|65[0-4][0-9]{2}|655[0-2][0-9]|6553[0-5])";
@@ -39,18 +40,6 @@ const model = z
   })
   .describe("models entry: one model endpoint.");
 
-const inClusterPeer = z
-  .object({
-    namespaceSelector: labelSelector("namespaceSelector picks namespaces by label; absent means the Environment's own.").optional(),
-    podSelector: labelSelector("podSelector picks pods by label; absent means every pod of the namespaces.").optional(),
-    ports: z
-      .array(z.int().min(1).max(65535).describe("ports entry: a TCP port, 1 to 65535."))
-      .min(1)
-      .max(16)
-      .meta({ description: "ports of the pods (not of a Service in front of them), TCP; required.", "x-kubernetes-list-type": "set" }),
-  })
-  .describe("inCluster entry: pods that runners may connect to.");
-
 // What Kubernetes asks of a toleration, which would otherwise refuse the pods.
 const TOLERATION_RULES = [
   { rule: "has(self.key) || (has(self.operator) && self.operator == 'Exists')", message: "write the key of the taint, or operator: Exists, which without a key bears every taint" },
@@ -68,12 +57,13 @@ const toleration = z
   })
   .meta({ description: "tolerations entry: one taint that the pods bear.", "x-kubernetes-validations": TOLERATION_RULES });
 
-// The kubelet counts the workspace against the container's limit, and evicts a pod that reaches it.
+// The kubelet counts a workspace that is no volume of its own against the container's limit, and evicts a pod that reaches it.
 const STORAGE_LIMIT = "self.resources.limits.ephemeral__dash__storage";
 const HAS_STORAGE_LIMIT = `has(self.resources) && has(self.resources.limits) && has(${STORAGE_LIMIT})`;
 const WORKSPACE_SIZE = "(has(self.workspace) && has(self.workspace.size) ? string(self.workspace.size) : '1Gi')";
+const IS_VOLUME = "has(self.workspace) && has(self.workspace.persistence) && self.workspace.persistence == 'Session'";
 const WORKSPACE_FITS = {
-  rule: `!(${HAS_STORAGE_LIMIT}) || !(isQuantity(string(${STORAGE_LIMIT})) && isQuantity(${WORKSPACE_SIZE})) || quantity(${WORKSPACE_SIZE}).compareTo(quantity(string(${STORAGE_LIMIT}))) <= 0`,
+  rule: `(${IS_VOLUME}) || !(${HAS_STORAGE_LIMIT}) || !(isQuantity(string(${STORAGE_LIMIT})) && isQuantity(${WORKSPACE_SIZE})) || quantity(${WORKSPACE_SIZE}).compareTo(quantity(string(${STORAGE_LIMIT}))) <= 0`,
   message: "workspace.size (1Gi when absent) is more than resources.limits.ephemeral-storage, which counts it: lower the size, or raise the limit or leave it out",
 };
 
@@ -106,22 +96,24 @@ export const environmentSpecSchema = z
         workspace: z
           .object({
             size: quantity("size of /workspace in bytes, e.g. 2Gi; absent means 1Gi.").optional(),
+            persistence: z
+              .enum(["Ephemeral", "Session"])
+              .describe("persistence of the workspace: Ephemeral ends with the pod, Session is a volume that the session's sandboxes have one after the other; absent means Ephemeral.")
+              .optional(),
+            storageClassName: objectName("storageClassName of the volume, with persistence: Session; absent means the cluster's default.").optional(),
           })
-          .describe("workspace is the directory that commands work in; absent means 1Gi that ends with the pod.")
+          .meta({
+            description: "workspace is the directory that commands work in; absent means 1Gi that ends with the pod.",
+            "x-kubernetes-validations": [
+              { rule: "!has(self.storageClassName) || (has(self.persistence) && self.persistence == 'Session')", message: "storageClassName goes with persistence: Session: write that, or leave storageClassName out" },
+            ],
+          })
           .optional(),
       })
       .meta({ description: "sandbox is the pod where model-written commands run; absent means the release's defaults.", "x-kubernetes-validations": [WORKSPACE_FITS] })
       .optional(),
-    network: z
-      .object({
-        inCluster: z
-          .array(inClusterPeer)
-          .max(16)
-          .meta({ description: "inCluster peers that runners may connect to; absent means none.", "x-kubernetes-list-type": "atomic" })
-          .optional(),
-      })
-      .describe("network that runners reach besides the gateway, cluster DNS and the public addresses of model endpoints; absent means nothing more.")
-      .optional(),
+    network: networkSchema.optional(),
+    credentials: credentialsSchema.optional(),
     permissions: z
       .array(
         z
@@ -197,7 +189,10 @@ export const environmentSpecSchema = z
       .describe("telemetry of sessions; absent means no links to traces.")
       .optional(),
   })
-  .describe("spec is the runtime: where and with what rights sessions run. It holds no prompt and no tool.");
+  .meta({
+    description: "spec is the runtime: where and with what rights sessions run. It holds no prompt and no tool.",
+    "x-kubernetes-validations": [CREDENTIAL_HOSTS_ARE_ALLOWED],
+  });
 
 /** Where `{traceId}` stands in telemetry.traceURLTemplate. */
 export const TRACE_ID_PLACEHOLDER = "{traceId}";

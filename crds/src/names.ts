@@ -56,6 +56,15 @@ export function modelCredential(model: string): string {
   return `model-${model}`;
 }
 
+/** Name of the credential that holds the value of spec.credentials[NAME] of an Environment. */
+export function egressCredential(name: string): string {
+  return `egress-${name}`;
+}
+/** Where the authorities of an Environment's network.caBundle are a file in the runner pod. */
+export const CA_BUNDLE_PATH = "/run/paddock/ca/ca.crt";
+/** Where the tool server keeps the certificates that programs trust, in a volume of its own: the image's system store points there. */
+export const SANDBOX_TRUST_DIRECTORY = "/run/paddock/trust";
+
 /** Subject of the problem CredentialMissing that a runner reports, and by which an Environment finds its Secret again. */
 export function credentialSubject({ name, key }: { readonly name: string; readonly key: string }): string {
   return `secret ${name}, key ${key}`;
@@ -84,6 +93,11 @@ export function runnerPodName(session: string, attempt: number): string {
 /** Pod name of a session's sandbox: `<session>-s<n>`, n counts from 1. */
 export function sandboxPodName(session: string, n: number): string {
   return suffixed(session, `-s${n}`);
+}
+
+/** Name of the claim for a session's workspace where its Environment keeps it: `<session>-w`. */
+export function workspaceClaimName(session: string): string {
+  return suffixed(session, "-w");
 }
 
 /** Name of the Approval for a call `<run>/<turn>/<index>` of a session: `<session>-a<turn>-<index>`. */

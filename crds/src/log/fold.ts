@@ -65,15 +65,15 @@ const folders: Folders = {
     ...(role === "runner" ? {} : wake(state, { at, from: ["approval", "tool"] })),
     recentSteps: appendStep(state, { seq, kind: "tool", name: callOf(state, data.call)?.name ?? "", outcome: data.status, seconds: data.seconds }),
   }),
-  "sandbox.requested": (state) => ({ sandbox: { requested: state.sandbox.requested + 1, pending: true, ...lostOf(state) } }),
-  "sandbox.bound": (state, { data }) => ({ sandbox: { requested: state.sandbox.requested, pending: false, bound: data, ...lostOf(state) } }),
+  "sandbox.requested": (state) => ({ sandbox: { requested: state.sandbox.requested + 1, pending: true, ...keptOf(state) } }),
+  "sandbox.bound": (state, { data }) => ({ sandbox: { requested: state.sandbox.requested, pending: false, bound: data, ...keptOf(state) } }),
   "sandbox.lost": (state, { data }) => ({
     sandbox:
       state.sandbox.bound !== undefined && state.sandbox.bound.podUid !== data.podUid
         ? { ...state.sandbox, lost: data.podUid }
-        : { requested: state.sandbox.requested, pending: false, lost: data.podUid },
+        : { requested: state.sandbox.requested, pending: false, ...keptOf(state), lost: data.podUid },
   }),
-  "isolation.reported": () => ({}),
+  "isolation.reported": (state, { data: { podUid, open } }) => ({ sandbox: { ...state.sandbox, isolation: { podUid, open: open.slice(0, 8) } } }),
   "egress.decided": () => ({}),
   "tools.listed": () => ({}),
   "context.compacted": (_, { data }) => ({ contextTokens: data.tokensAfter }),
@@ -243,6 +243,7 @@ function appendStep(state: SessionState, step: Step): readonly Step[] {
   return [...state.recentSteps, { ...step, seconds: Math.floor(step.seconds) }].slice(-RECENT_STEPS);
 }
 
-function lostOf(state: SessionState): { lost?: string } {
-  return state.sandbox.lost === undefined ? {} : { lost: state.sandbox.lost };
+/** What outlives the bound sandbox. */
+function keptOf({ sandbox: { lost, isolation } }: SessionState): Pick<SessionState["sandbox"], "lost" | "isolation"> {
+  return { ...(lost === undefined ? {} : { lost }), ...(isolation === undefined ? {} : { isolation }) };
 }

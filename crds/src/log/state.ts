@@ -48,6 +48,8 @@ export interface SandboxState {
   readonly bound?: { readonly podUid: string; readonly podName: string; readonly address: string };
   /** UID of the newest pod that was lost. */
   readonly lost?: string;
+  /** The newest report of a sandbox's probe, be the pod still there or not; `open`: the first 8 of what answered. Absent before the first. */
+  readonly isolation?: { readonly podUid: string; readonly open: readonly string[] };
 }
 
 export interface Totals {

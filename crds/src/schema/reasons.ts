@@ -28,6 +28,7 @@ export const ENVIRONMENT_REASONS: Readonly<Record<EnvironmentReason, string>> = 
   NetworkPolicyConflict: "A network policy that is not Paddock's selects Paddock pods and allows something: nothing starts, and running sessions stop. Change the policy that the message names.",
   AdmissionMissing: "An admission policy or binding of the release is missing or was changed: a cluster administrator installs the chart again.",
   SecretNotFound: "A runner waits for a Secret or a key in it; it goes on when the Secret appears.",
+  NetworkPolicyNotEnforced: "A sandbox reached what it must not, because the cluster does not enforce network policies: every session that needs a sandbox ends as NotIsolated. The message says what answered and what to do.",
   RuntimeClassNotFound: "The cluster has no RuntimeClass of the name in spec.sandbox.runtimeClassName.",
   PriorityClassNotFound: "The cluster has no PriorityClass of the name in spec.scheduling.priorityClassName.",
 };
@@ -38,6 +39,7 @@ export const SESSION_CONDITIONS: Readonly<Record<SessionCondition, string>> = {
   AwaitingInput: "True while the session waits for the next message or a custom tool's result, False while a Conversation works; absent in a Task that does not wait.",
   AwaitingApproval: "True while a call waits for somebody's decision on its Approval; absent otherwise.",
   Suspended: "True while spec.suspend lets nothing new begin; absent otherwise.",
+  Isolated: "What the newest sandbox's probe found: True when nothing answered that must not, False when something did, Unknown as long as there was no sandbox.",
   Cancelling: "True while a cancelled session's runner has its two seconds to record what is known; absent otherwise.",
 };
 
@@ -68,7 +70,10 @@ export const SESSION_REASONS: Readonly<Record<SessionReason, string>> = {
   ModelError: "The model endpoint refused in a way that another attempt cannot change.",
   RunnerFailed: "Three runner pods in a row ended without progress.",
   ImagePullFailed: "The image of a pod could not be pulled; the message names image and answer.",
-  NotIsolated: "The session was stopped because its pods were not isolated any more; the message says what opened them.",
+  NotIsolated: "The session was stopped because its pods were not isolated: a network policy opened them, or the sandbox reached what it must not; the message says what answered and what to do.",
+  Proven: "The sandbox's probe found nothing open.",
+  Unverified: "The sandbox's probe found something open, and the Environment says network.enforcement: Unverified.",
+  NotProbed: "No sandbox was made so far.",
   NameConflict: "Somebody else's object has the name of one that the session needs.",
   LogCorrupt: "The session's log was changed or damaged where the gateway keeps it; the message says at which event.",
   LogLost: "The session had started, but the gateway no longer has its log.",

@@ -11,12 +11,36 @@ import type { ToolName } from "../policy/tools.ts";
  */
 export interface BindRequest {
   readonly session: string;
+  /** What the pod must not reach, tried before its first bind is answered; later binds get the first one's report, for commands have run since. */
+  readonly probe: readonly ProbeTarget[];
+  /** PEM of the authorities that programs are to trust besides the image's own: the runner's own for this epoch and those of the Environment. */
+  readonly trust: string;
 }
 export interface BindReply {
   readonly workspace: string;
   /** Version of this protocol. */
   readonly protocol: 1;
+  /** Absent from tool servers of before it was there: nothing is proven then. */
+  readonly isolation?: IsolationReport;
 }
+
+/** Something that must not answer. `host` is an IP address. `dns` asks for a name by UDP, `tcp` opens a connection and sends nothing. */
+export interface ProbeTarget {
+  /** For people, e.g. "API server". */
+  readonly name: string;
+  readonly host: string;
+  readonly port: number;
+  readonly protocol: "tcp" | "dns";
+}
+
+/** What was tried and what answered, each as `<name> (<protocol> <host>:<port>)`; the tool server adds targets that it alone knows. */
+export interface IsolationReport {
+  readonly probed: readonly string[];
+  readonly open: readonly string[];
+}
+
+/** Most targets of a probe, of the runner's and of the tool server's own. */
+export const MAX_PROBES = 64;
 
 /**
  * `PUT /v1/files` SandboxFiles → 200 SandboxFilesReply, all or an error: the session's files, before its first call. Once in the pod's life: what a
@@ -26,6 +50,8 @@ export interface BindReply {
  */
 export interface SandboxFiles {
   readonly files: readonly { readonly path: string; readonly content: string }[];
+  /** True in a workspace that outlives pods: what is there already stays as it is. */
+  readonly keepExisting?: boolean;
 }
 export interface SandboxFilesReply {
   /** False: they were placed before. */

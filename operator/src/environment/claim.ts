@@ -24,6 +24,7 @@ const ABNORMAL: Readonly<Record<Obstacle["reason"], "Stalled" | "Reconciling" | 
   NetworkPolicyConflict: "Stalled",
   AdmissionMissing: undefined,
   SecretNotFound: undefined,
+  NetworkPolicyNotEnforced: undefined,
 };
 
 export function claimUnready({ reason, message }: Pick<Obstacle, "reason" | "message">): readonly EnvironmentClaim[] {
