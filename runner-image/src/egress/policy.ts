@@ -1,4 +1,7 @@
 import type { EgressRefusal } from "@paddock/api/network";
+import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
+import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 
 // What the parts of the proxy agree on. decision.ts decides, purely; dial.ts resolves and connects; proxy.ts takes streams of the sandbox and
 // carries them; terminate.ts ends TLS where the proxy has to see requests; exchange.ts carries one HTTP request; account.ts tells the log.
@@ -60,4 +63,33 @@ export interface EgressGate {
   readonly isOpen: () => boolean;
   /** Aborts when everything under way has to end at once. A new one after each time it opened again. */
   readonly signal: () => AbortSignal;
+}
+
+/** One connection of a program whose requests the proxy sees; `signal` ends it at once. */
+export interface EgressConnection {
+  readonly target: EgressTarget;
+  readonly grant: EgressGrant;
+  readonly signal: AbortSignal;
+}
+
+/** A request that may go: the entry that allows it, for the count, and every entry that does, for the addresses that may be dialled. */
+export interface RequestGrant {
+  readonly rule: string;
+  readonly entries: readonly number[];
+}
+
+/** decision.ts: may this request go where the connection goes? Pure. */
+export type DecideRequest = (connection: Pick<EgressConnection, "target" | "grant">, request: EgressRequest) => RequestGrant | EgressDenial;
+
+/** dial.ts: resolves once, checks, connects to the checked address within its time limit. Never throws; what it refuses or cannot reach is a value. */
+export type Dial = (target: EgressTarget, entries: readonly number[], signal: AbortSignal) => Promise<Socket | EgressDenial>;
+
+/** terminate.ts: takes over a connection whose requests have to be seen. Never throws; counts each request itself; ends the stream. */
+export interface EgressInspector {
+  /** TLS that a program speaks inside CONNECT: ended here with a certificate of the session's own authority. */
+  terminate(duplex: Duplex, connection: EgressConnection): void;
+  /** Plain HTTP/1.1 inside CONNECT, from its first byte. */
+  serveHttp(duplex: Duplex, connection: EgressConnection): void;
+  /** One absolute-form request, which the forwarder made a stream with these headers. */
+  serveStream(stream: ServerHttp2Stream, headers: IncomingHttpHeaders, connection: EgressConnection): void;
 }
