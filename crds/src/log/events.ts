@@ -188,7 +188,8 @@ export const eventData = {
     decision: z.enum(["Allow", "Deny"]),
     rule: z.string().max(512),
     credential: z.string().max(63).optional(),
-    count: z.int().min(1),
+    /** 0: more bytes of what was counted before. */
+    count: z.int().min(0),
     bytesSent: z.int().min(0),
     bytesReceived: z.int().min(0),
   }),
