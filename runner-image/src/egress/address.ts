@@ -1,0 +1,85 @@
+import { BlockList, isIP } from "node:net";
+
+/** A set of addresses. */
+export interface Ranges {
+  readonly has: (address: string) => boolean;
+}
+
+/**
+ * Never: loopback, link-local with the metadata services, multicast and the like, in every form that an IPv4 address can take inside an IPv6
+ * one; dialled for nobody. Private: not the internet; dialled only for who names it.
+ */
+export type AddressKind = "Never" | "Private" | "Public";
+
+const NEVER = [
+  "0.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "224.0.0.0/4", "240.0.0.0/4", "::/127", "fe80::/10", "ff00::/8",
+  // Metadata services outside the link-local range: Alibaba, Azure, Oracle, AWS and Google over IPv6.
+  "100.100.100.200/32", "168.63.129.16/32", "192.0.0.192/32", "fd00:ec2::254/128", "fd20:ce::254/128",
+];
+
+/** Whatever the chart says: these are nobody's public addresses. */
+const PRIVATE = ["10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.0.0.0/24", "192.168.0.0/16", "fc00::/7", "fec0::/10"];
+
+const never = readRanges("NEVER", NEVER);
+const always = readRanges("PRIVATE", PRIVATE);
+
+/** The set of some CIDRs. Throws an Error that names `field` and the value when one of them is none. Pure. */
+export function readRanges(field: string, cidrs: readonly string[]): Ranges {
+  const list = new BlockList();
+  for (const cidr of cidrs) addRange(list, field, cidr);
+  return { has: (address) => holds(list, address) };
+}
+
+function addRange(list: BlockList, field: string, cidr: string): void {
+  const [base = "", length = "", more] = cidr.split("/");
+  const family = isIP(base);
+  const bits = /^\d{1,3}$/.test(length) ? Number(length) : Infinity;
+  if (family === 0 || more !== undefined || base.includes("%") || bits > (family === 4 ? 32 : 128)) {
+    throw new Error(`${field}: ${JSON.stringify(cidr)} is no CIDR: write one such as 10.20.0.0/16 or fd00:20::/64`);
+  }
+  list.addSubnet(base, bits, family === 4 ? "ipv4" : "ipv6");
+}
+
+function holds(list: BlockList, address: string): boolean {
+  const family = isIP(address);
+  return family !== 0 && list.check(address, family === 4 ? "ipv4" : "ipv6");
+}
+
+/** What an address is, in any spelling. `privateRanges` adds to what always is private. Pure. */
+export function kindOf(address: string, privateRanges: Ranges): AddressKind {
+  // A zone names an interface of this machine.
+  if (isIP(address) === 0 || address.includes("%")) return "Never";
+  const forms = [address, ...carriedIn(address)];
+  if (forms.some(never.has)) return "Never";
+  return forms.some((form) => always.has(form) || privateRanges.has(form)) ? "Private" : "Public";
+}
+
+/** The IPv4 addresses that an IPv6 one stands for somewhere on its way. Pure. */
+function carriedIn(address: string): readonly string[] {
+  if (isIP(address) !== 6) return [];
+  const words = wordsOf(address);
+  const at = (place: number, mask = 0): string => dotted((words[place] ?? 0) ^ mask, (words[place + 1] ?? 0) ^ mask);
+  const isZero = (from: number, to: number): boolean => words.slice(from, to).every((word) => word === 0);
+  const [first, second] = words;
+  if (first === 0x2002) return [at(1)]; // 6to4, RFC 3056
+  if (first === 0x2001 && second === 0) return [at(2), at(6, 0xffff)]; // Teredo, RFC 4380: its server, and its client with all bits turned
+  if (first === 0x64 && second === 0xff9b) return [at(6)]; // NAT64, RFC 6052 and 8215
+  if (!isZero(0, 4)) return [];
+  // Compatible (RFC 4291, 2.5.5.1), mapped (2.5.5.2) and translated (RFC 2765).
+  const isEmbedded = isZero(4, 6) || (words[4] === 0 && words[5] === 0xffff) || (words[4] === 0xffff && words[5] === 0);
+  return isEmbedded ? [at(6)] : [];
+}
+
+function wordsOf(address: string): readonly number[] {
+  // The parser of URLs writes every spelling the same way, without dots.
+  const plain = new URL(`http://[${address}]`).hostname.slice(1, -1);
+  const [head = "", tail] = plain.split("::");
+  const read = (text: string): readonly number[] => (text === "" ? [] : text.split(":").map((word) => Number.parseInt(word, 16)));
+  const before = read(head);
+  const after = tail === undefined ? [] : read(tail);
+  return [...before, ...Array.from({ length: 8 - before.length - after.length }, () => 0), ...after];
+}
+
+function dotted(high: number, low: number): string {
+  return [high >> 8, high & 0xff, low >> 8, low & 0xff].join(".");
+}
