@@ -13,7 +13,7 @@ const fold = (text: string, width: number, end: string): string => text.replace(
 const base64 = (value: string | Buffer): string => Buffer.from(value).toString("base64");
 const hexOf = (value: string): string => Buffer.from(value).toString("hex");
 const percent = (value: string): string => [...Buffer.from(value)].map((byte) => `%${byte.toString(16).padStart(2, "0")}`).join("");
-const unicode = (value: string): string => [...value].map((one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`).join("");
+const unicode = (value: string): string => Array.from(value, (one) => `\\u${one.charCodeAt(0).toString(16).padStart(4, "0")}`).join("");
 const noise = (length: number): string => "lorem ipsum dolor sit amet\n".repeat(Math.ceil(length / 27));
 const utf16be = (value: string): Buffer => Buffer.from(value, "utf16le").swap16();
 const helm = (value: string): string => base64(base64(gzipSync(JSON.stringify({ manifest: `${noise(300)}${JSON.stringify(value)}` }))));
@@ -21,7 +21,7 @@ const helm = (value: string): string => base64(base64(gzipSync(JSON.stringify({ 
 /** Ways of writing a secret that are all to be found. */
 const ENCODINGS: readonly (readonly [name: string, write: (value: string) => string | Buffer])[] = [
   ["raw", (value) => value],
-  ["reversed", (value) => [...value].reverse().join("")],
+  ["reversed", (value) => Buffer.from(value).reverse().toString()],
   ...[0, 1, 2].map((pad) => [`base64, alignment ${pad}`, (value: string) => base64(`${"x".repeat(pad)}${value}tail`)] as const),
   ["base64 folded at 19", (value) => fold(base64(`head${value}tail`), 19, "\n")],
   ["base64 folded at 76 with CR LF", (value) => fold(base64(`${"x".repeat(50)}${value}tail`), 76, "\r\n")],
@@ -40,7 +40,7 @@ const ENCODINGS: readonly (readonly [name: string, write: (value: string) => str
   ["JSON in JSON", (value) => JSON.stringify({ inner: JSON.stringify({ value }) })],
   ["unicode escapes", unicode],
   ["HTML", (value) => value.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll('"', "&quot;")],
-  ["HTML numbers", (value) => [...value].map((one) => `&#${one.charCodeAt(0)};`).join("")],
+  ["HTML numbers", (value) => Array.from(value, (one) => `&#${one.charCodeAt(0)};`).join("")],
   ["UTF-16, little end first", (value) => Buffer.from(value, "utf16le")],
   ["UTF-16, big end first", utf16be],
   ["gzip", (value) => gzipSync(noise(500) + value)],

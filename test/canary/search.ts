@@ -41,7 +41,7 @@ function needlesOf({ name: canary, value }: Canary): readonly Needle[] {
     const url = text.replaceAll("+", "-").replaceAll("/", "_");
     return [{ canary, encoding: "base64", text }, ...(url === text ? [] : [{ canary, encoding: "base64url", text: url }])];
   });
-  return [{ canary, encoding: "raw", text: plain }, { canary, encoding: "reversed", text: [...plain].reverse().join("") }, ...base64];
+  return [{ canary, encoding: "raw", text: plain }, { canary, encoding: "reversed", text: Buffer.from(bytes).reverse().toString("latin1") }, ...base64];
 }
 
 function lineAt(text: string, offset: number): number {

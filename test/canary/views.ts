@@ -13,10 +13,13 @@ const hex = (digits: string): string => character(parseInt(digits, 16));
 
 const ESCAPES: Readonly<Record<string, string>> = { n: "\n", r: "\r", t: "\t", b: "\b", f: "\f", v: "\v", "0": "\0" };
 
+const CODE = /^\\(?:u\{([0-9a-f]{1,6})\}|u([0-9a-f]{4})|U([0-9a-f]{8})|x([0-9a-f]{2}))$/i;
+
 function unescape(text: string): string {
-  return text.replace(/\\(?:u\{([0-9a-f]{1,6})\}|u([0-9a-f]{4})|U([0-9a-f]{8})|x([0-9a-f]{2})|([^]))/gi, (_, braces: string | undefined, u: string | undefined, long: string | undefined, x: string | undefined, one: string | undefined) => {
-    const code = braces ?? u ?? long ?? x;
-    return code === undefined ? (ESCAPES[one ?? ""] ?? one ?? "") : hex(code);
+  return text.replace(/\\(?:u\{[0-9a-f]{1,6}\}|u[0-9a-f]{4}|U[0-9a-f]{8}|x[0-9a-f]{2}|[^])/gi, (escape) => {
+    const code = CODE.exec(escape)?.slice(1).find((digits) => digits !== undefined);
+    const one = escape.slice(1);
+    return code === undefined ? (ESCAPES[one] ?? one) : hex(code);
   });
 }
 
