@@ -1,30 +1,37 @@
 import { z } from "zod";
+import { CIDR_HINT, CIDR_PATTERN, CIDR_RULES } from "./addresses.ts";
 import { configMapKeyRef, entryName, labelSelector, secretKeyRef } from "./refs.ts";
 import { matching } from "./text.ts";
 
 // What programs in sandboxes may reach, and the credentials that are added for them on the way. Read by the operator, which opens ports of
 // runner pods, and by the runner's proxy, which decides on each request (docs/egress.md).
 
-const LABEL = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
+const LABEL = "[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?";
 // The last label starts with a letter, so that no IPv4 address is a host; a wildcard stands before two labels at least.
-const HOST = `^(\\*\\.)?(${LABEL}\\.)+[a-z]([-a-z0-9]*[a-z0-9])?$`;
-const CIDR = "^([0-9]{1,3}(\\.[0-9]{1,3}){3}/[0-9]{1,2}|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*/[0-9]{1,3})$";
+const HOST = `^(\\*\\.)?(${LABEL}\\.)+[a-z]([-a-z0-9]{0,61}[a-z0-9])?$`;
+// Visible ASCII but for " # % ? and the backslash: what a request's path holds once it was normalised.
+const PATH = "^/[!$&->@-\\[\\]-~]*$";
 
 const NO_METADATA = {
   rule: "!(self.startsWith('metadata.') || self.startsWith('instance-data.'))",
-  message: "use no name of a cloud's metadata service: it hands out credentials of the node",
+  message: "use another host: names that start with metadata. or instance-data. are those of a cloud's metadata service, which hands out credentials of the node",
 };
-const NO_API_SERVER = { rule: "!(self.startsWith('kubernetes.default.svc') || self == 'kubernetes.default')", message: "use no name of the API server: sandboxes never reach it" };
+const NO_API_SERVER = { rule: "!(self.startsWith('kubernetes.default.svc') || self == 'kubernetes.default')", message: "use another host: this is the API server, which sandboxes never reach" };
 const ONE_SERVICE = {
-  rule: "!(self.startsWith('*.') && (self.endsWith('.svc') || self.endsWith('.svc.cluster.local')))",
-  message: "name one Service, e.g. git.tools.svc: a wildcard may not stand for Services",
+  rule: "!(self.startsWith('*.') && (self.endsWith('.svc') || self.endsWith('.cluster.local')))",
+  message: "write the name of one Service, e.g. git.tools.svc: a wildcard may not stand for Services",
 };
 
 const host = (description: string) =>
-  matching(HOST, 253, { description, hint: "write a host name only, in lower case and without scheme, port or path, e.g. api.example.com or *.example.com; no IP address" }).meta({
+  matching(HOST, 253, {
     description,
+    hint: "write a host name only, in lower case and without scheme, port, path and final dot, e.g. api.example.com, *.example.com or, for a Service, git.tools.svc; no IP address and no single word",
+  }).meta({
     "x-kubernetes-validations": [NO_METADATA, NO_API_SERVER, ONE_SERVICE],
   });
+
+// Requests are compared as they are once dots and empty segments are resolved: such a path would match none.
+const NORMAL_PATH = { rule: "!self.matches('//|/\\\\.{1,2}(/|$)')", message: "write the path without //, /./ and /../" };
 
 const methods = (description: string) =>
   z
@@ -35,7 +42,12 @@ const methods = (description: string) =>
 
 const paths = (description: string) =>
   z
-    .array(matching("^/[^\\s?#%\\\\]*$", 512, { description: "paths entry: a path, which stands for itself and all below it.", hint: "write a path that starts with /, without query, % and backslash, e.g. /repos/acme" }))
+    .array(
+      matching(PATH, 512, {
+        description: "paths entry: a path, which stands for itself and all below it.",
+        hint: "write a path that starts with /, in ASCII and without query, fragment, space, quote, % and backslash, e.g. /repos/acme",
+      }).meta({ "x-kubernetes-validations": [NORMAL_PATH] }),
+    )
     .min(1)
     .max(16)
     .meta({ description, "x-kubernetes-list-type": "set" });
@@ -52,7 +64,7 @@ const allowedHost = z
     methods: methods("methods that requests may have; absent means all. With methods or paths the proxy ends TLS itself, to see them.").optional(),
     paths: paths("paths that requests may be below; absent means all.").optional(),
     addresses: z
-      .array(matching(CIDR, 64, { description: "addresses entry: a CIDR.", hint: "write a CIDR such as 10.20.0.0/16 or fd00:20::/64" }))
+      .array(matching(CIDR_PATTERN, 64, { description: "addresses entry: a CIDR.", hint: CIDR_HINT }).meta({ "x-kubernetes-validations": CIDR_RULES }))
       .min(1)
       .max(8)
       .meta({ description: "addresses outside the internet that the host's name may stand for, e.g. of a company's own network; absent means public addresses only.", "x-kubernetes-list-type": "set" })
@@ -93,7 +105,7 @@ export const networkSchema = z
       .describe("enforcement of network policies: Verified stops a session whose sandbox reaches what it must not, Unverified only says so; absent means Verified.")
       .optional(),
   })
-  .describe("network that runners reach besides the gateway, cluster DNS and the public addresses of model endpoints; absent means nothing more.");
+  .describe("network that sandboxes reach through the runner's proxy, and runners besides the gateway, cluster DNS and the public addresses of model endpoints; absent means nothing more.");
 
 export type Network = z.infer<typeof networkSchema>;
 export type AllowedHost = NonNullable<Network["allowedHosts"]>[number];
@@ -109,9 +121,9 @@ const inject = z
         "x-kubernetes-validations": [{ rule: `!(self.lowerAscii() in [${FRAMING.map((name) => `'${name}'`).join(", ")}])`, message: "use a header that is not about the connection itself, e.g. Authorization" }],
       })
       .optional(),
-    format: matching("^[ -~]*\\{value\\}[ -~]*$", 256, {
+    format: matching("^([!-~][ -~]*)?\\{value\\}([ -~]*[!-~])?$", 256, {
       description: "format of the header's value, with {value} where the credential belongs; absent means Bearer {value}.",
-      hint: "write the header's value with {value} where the credential belongs, e.g. Bearer {value}",
+      hint: "write the header's value in ASCII with {value} where the credential belongs, e.g. Bearer {value}, and no space at its ends",
     }).optional(),
     basicUsername: matching("^[!-9;-~]+$", 128, {
       description: "basicUsername makes the header one of HTTP basic authentication, with this user name and the credential as password, as git wants it; absent means that format is used.",
@@ -145,10 +157,10 @@ export const credentialsSchema = z
 
 export type Credential = z.infer<typeof credential>;
 
-/** For the spec that has both: a credential goes only where sandboxes may go. */
+/** For the spec that has both: a credential goes only where sandboxes may go. Its loops are bounded by 8 × 8 × 64; words of its own would cost the API server too much. */
 export const CREDENTIAL_HOSTS_ARE_ALLOWED = {
   rule: "!has(self.credentials) || self.credentials.all(c, c.hosts.all(h, has(self.network) && has(self.network.allowedHosts) && self.network.allowedHosts.exists(a, a.host == h)))",
-  message: "credentials[].hosts names a host that network.allowedHosts does not have: add it there, written the same way",
+  message: "credentials[].hosts names a host that network.allowedHosts does not have: write it there, too, letter for letter",
 };
 
 /** What the proxy assumes where an entry says nothing. */
