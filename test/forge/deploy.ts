@@ -57,7 +57,7 @@ export async function deployForge(namespace: string, token?: string): Promise<De
 }
 
 function readProgram(): Readonly<Record<string, string>> {
-  const files = PROGRAM.map((name) => [`${name}.ts`, readFileSync(join(import.meta.dirname, `${name}.ts`), "utf8")]);
+  const files = PROGRAM.map((name): [string, string] => [`${name}.ts`, readFileSync(join(import.meta.dirname, `${name}.ts`), "utf8")]);
   return { ...Object.fromEntries(files), "package.json": '{"type":"module"}' };
 }
 
