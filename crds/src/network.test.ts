@@ -19,7 +19,7 @@ function refusals(spec: object): readonly string[] {
 const entry = (change: object) => ({ network: { allowedHosts: [{ host: "api.example.com", ...change }] } });
 const credential = (change: object) => ({ ...entry({}), credentials: [{ name: "github", secretKeyRef: { name: "github", key: "token" }, hosts: ["api.example.com"], ...change }] });
 const injected = (inject: object) => credential({ inject });
-const many = (count: number, one: (index: number) => unknown): unknown[] => Array.from({ length: count }, (_, index) => one(index));
+const many = (count: number, one: (index: number) => object | number | string): (object | number | string)[] => Array.from({ length: count }, (_, index) => one(index));
 
 interface Field {
   readonly field: string;
@@ -76,7 +76,7 @@ const fields: readonly Field[] = [
     ],
   },
   { field: "network.allowedHosts", build: (allowedHosts) => ({ network: { allowedHosts } }), good: [[], [{ host: "a.b" }, { host: "a.b", methods: ["GET"] }], many(64, (i) => ({ host: `h${i}.b` }))], bad: [[many(65, (i) => ({ host: `h${i}.b` })), /64/], [[{}], /host/]] },
-  { field: "network.allowedHosts[].ports", build: (ports) => entry({ ports }), good: [[443], [1, 65535], many(16, (i) => Number(i) + 1)], bad: [[[], /1/], [[0], /ports/], [[65536], /65535/], [["https"], /number/], [[-1], /ports/], [many(17, (i) => Number(i) + 1), /16/]] },
+  { field: "network.allowedHosts[].ports", build: (ports) => entry({ ports }), good: [[443], [1, 65535], many(16, (i) => i + 1)], bad: [[[], /1/], [[0], /ports/], [[65536], /65535/], [["https"], /number/], [[-1], /ports/], [many(17, (i) => i + 1), /16/]] },
   { field: "network.allowedHosts[].methods", build: (methods) => entry({ methods }), good: [["GET"], ["GET", "M"]], bad: [[["get"], /capital letters, e\.g\. GET/], [[], /1/], [["GET,POST"], /capital letters/], [["M-SEARCH"], /capital letters/], [["A".repeat(17)], /16/]] },
   {
     field: "network.allowedHosts[].paths",

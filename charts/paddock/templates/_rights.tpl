@@ -20,6 +20,10 @@
 - apiGroups: [""]
   resources: [pods]
   verbs: [get, list, watch, create, delete]
+# The workspace of a session whose Environment keeps it. No update, no delete: a claim goes with its Session.
+- apiGroups: [""]
+  resources: [persistentvolumeclaims]
+  verbs: [get, list, watch, create]
 # The account paddock-pod, without rights, that pods run as.
 - apiGroups: [""]
   resources: [serviceaccounts]
@@ -71,6 +75,7 @@
   resources: [validatingadmissionpolicies]
   resourceNames:
     - environment-references.{{ .Release.Namespace }}.paddock.dev
+    - environment-credentials.{{ .Release.Namespace }}.paddock.dev
     - agent-references.{{ .Release.Namespace }}.paddock.dev
     - session-references.{{ .Release.Namespace }}.paddock.dev
     - schedule-references.{{ .Release.Namespace }}.paddock.dev
@@ -80,6 +85,7 @@
     - status-writes.{{ .Release.Namespace }}.paddock.dev
     - creator-proof.{{ .Release.Namespace }}.paddock.dev
     - runner-exec.{{ .Release.Namespace }}.paddock.dev
+    - pod-ports.{{ .Release.Namespace }}.paddock.dev
     - runner-change.{{ .Release.Namespace }}.paddock.dev
     - runner-tokens.{{ .Release.Namespace }}.paddock.dev
     - approval-writes.{{ .Release.Namespace }}.paddock.dev
@@ -87,6 +93,7 @@
     - operator-pods.{{ .Release.Namespace }}.paddock.dev
     - operator-sessions.{{ .Release.Namespace }}.paddock.dev
     - operator-approvals.{{ .Release.Namespace }}.paddock.dev
+    - operator-claims.{{ .Release.Namespace }}.paddock.dev
     - operator-deletes.{{ .Release.Namespace }}.paddock.dev
     - operator-accounts.{{ .Release.Namespace }}.paddock.dev
     - operator-policies.{{ .Release.Namespace }}.paddock.dev
@@ -96,6 +103,7 @@
   resources: [validatingadmissionpolicybindings]
   resourceNames:
     - environment-references.{{ .Release.Namespace }}.paddock.dev
+    - environment-credentials.{{ .Release.Namespace }}.paddock.dev
     - agent-references.{{ .Release.Namespace }}.paddock.dev
     - session-references.{{ .Release.Namespace }}.paddock.dev
     - schedule-references.{{ .Release.Namespace }}.paddock.dev
@@ -105,6 +113,7 @@
     - status-writes.{{ .Release.Namespace }}.paddock.dev
     - creator-proof.{{ .Release.Namespace }}.paddock.dev
     - runner-exec.{{ .Release.Namespace }}.paddock.dev
+    - pod-ports.{{ .Release.Namespace }}.paddock.dev
     - runner-change.{{ .Release.Namespace }}.paddock.dev
     - runner-tokens.{{ .Release.Namespace }}.paddock.dev
     - approval-writes.{{ .Release.Namespace }}.paddock.dev
@@ -112,6 +121,7 @@
     - operator-pods.{{ .Release.Namespace }}.paddock.dev
     - operator-sessions.{{ .Release.Namespace }}.paddock.dev
     - operator-approvals.{{ .Release.Namespace }}.paddock.dev
+    - operator-claims.{{ .Release.Namespace }}.paddock.dev
     - operator-deletes.{{ .Release.Namespace }}.paddock.dev
     - operator-accounts.{{ .Release.Namespace }}.paddock.dev
     - operator-policies.{{ .Release.Namespace }}.paddock.dev

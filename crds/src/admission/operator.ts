@@ -1,5 +1,6 @@
+import { basename } from "node:path/posix";
 import { GROUP } from "../group.ts";
-import { ANNOTATIONS, GATEWAY_AUDIENCE, LABELS, MANAGED_BY, POD_SERVICE_ACCOUNT } from "../names.ts";
+import { ANNOTATIONS, CA_BUNDLE_PATH, GATEWAY_AUDIENCE, LABELS, MANAGED_BY, POD_SERVICE_ACCOUNT } from "../names.ts";
 import { celString } from "../text.ts";
 import { isOperator, metadataVariables } from "./cel.ts";
 import { type Check, type NamedExpression, type Release, type ValidatingDefinition, ours } from "./policy.ts";
@@ -18,11 +19,18 @@ const inWatchedNamespace = (release: Release): Check => ({
 const LABEL = celString(LABELS.component);
 const MANAGED = celString(LABELS.managedBy);
 
+/** What names of sessions' claims end in; see workspaceClaimName. */
+const CLAIM_NAME = "-w$";
+
 /** `all` containers hold: a pod of ours has exactly one. */
 const containers = (condition: string): string => `object.spec.containers.all(container, ${condition})`;
 const volumes = (condition: string): string => `!has(object.spec.volumes) || object.spec.volumes.all(volume, ${condition})`;
 const security = "container.securityContext";
 const emptyOrFalse = (path: string): string => `(!has(${path}) || !${path})`;
+
+/** Certificates in PEM: one key of a ConfigMap, as the file that runners read them from. */
+const AUTHORITIES = `has(volume.configMap) && volume.name == 'ca' && has(volume.configMap.items) && size(volume.configMap.items) == 1 && volume.configMap.items.all(item, item.path == ${celString(basename(CA_BUNDLE_PATH))})`;
+const WORKSPACE_CLAIM = `has(volume.persistentVolumeClaim) && volume.name == 'workspace' && volume.persistentVolumeClaim.claimName.matches(${celString(CLAIM_NAME)})`;
 
 /** The shapes of runner and sandbox pods, as docs on isolation describe them. */
 const POD_CHECKS: readonly Check[] = [
@@ -61,7 +69,13 @@ const POD_CHECKS: readonly Check[] = [
     containers("!has(container.envFrom) && (!has(container.env) || container.env.all(variable, !has(variable.valueFrom) || has(variable.valueFrom.fieldRef)))"),
     "take no Secret or ConfigMap into its environment",
   ),
-  rule("volumes", volumes("has(volume.emptyDir) || (variables.component == 'runner' && (has(volume.secret) || has(volume.projected)))"), "mount only emptyDir, and a runner also Secrets and its token"),
+  rule(
+    "volumes",
+    volumes(
+      `has(volume.emptyDir) || (variables.component == 'runner' ? has(volume.secret) || has(volume.projected) || (${AUTHORITIES}) : ${WORKSPACE_CLAIM})`,
+    ),
+    "mount only emptyDir, a runner also Secrets, its token and one ConfigMap with authorities, and a sandbox the claim of its session's workspace",
+  ),
   rule(
     "token",
     volumes(`!has(volume.projected) || volume.projected.sources.all(source, has(source.serviceAccountToken) && has(source.serviceAccountToken.audience) && source.serviceAccountToken.audience == ${celString(GATEWAY_AUDIENCE)})`),
@@ -123,6 +137,36 @@ export function operatorApprovals(release: Release): ValidatingDefinition {
       { expression: `has(object.metadata.labels) && ${MANAGED} in object.metadata.labels && object.metadata.labels[${MANAGED}] == ${celString(MANAGED_BY)}`, message: `an Approval of the operator must carry the label ${LABELS.managedBy}: ${MANAGED_BY}` },
     ],
   };
+}
+
+/** Claims only for the workspaces of Sessions, with which they go: empty ones, that one node has at a time. None takes over a volume that others have filled, nor a copy of it. */
+export function operatorClaims(release: Release): ValidatingDefinition {
+  const uid = celString(LABELS.sessionUid);
+  return {
+    name: "operator-claims",
+    everywhere: true,
+    rules: [{ group: "", version: "v1", operations: ["CREATE", "UPDATE"], resources: ["persistentvolumeclaims"] }],
+    conditions: [theOperator(release)],
+    variables: metadataVariables("labels"),
+    checks: [
+      inWatchedNamespace(release),
+      claimRule(`has(object.metadata.name) && object.metadata.name.matches(${celString(CLAIM_NAME)})`, "have a name that ends in -w"),
+      claimRule(
+        `has(object.metadata.ownerReferences) && size(object.metadata.ownerReferences) == 1 && object.metadata.ownerReferences.all(owner, owner.apiVersion.startsWith('${GROUP}/') && owner.kind == 'Session' && has(owner.controller) && owner.controller && ${uid} in variables.labels && variables.labels[${uid}] == owner.uid)`,
+        `be owned by one Session as its controller, whose uid is its label ${LABELS.sessionUid}`,
+      ),
+      claimRule(`${MANAGED} in variables.labels && variables.labels[${MANAGED}] == ${celString(MANAGED_BY)}`, `carry the label ${LABELS.managedBy}: ${MANAGED_BY}`),
+      claimRule("object.spec.accessModes == ['ReadWriteOnce'] && (!has(object.spec.volumeMode) || object.spec.volumeMode == 'Filesystem')", "ask for a file system that one node has at a time (ReadWriteOnce)"),
+      claimRule(
+        ["dataSource", "dataSourceRef", "volumeName", "selector"].map((field) => `!has(object.spec.${field})`).join(" && "),
+        "be empty: it names no volume, selects none and copies none",
+      ),
+    ],
+  };
+}
+
+function claimRule(expression: string, must: string): Check {
+  return { expression, message: `a PersistentVolumeClaim of the operator must ${must}` };
 }
 
 /** Of what the operator could delete: only pods that carry its labels, which nobody else can put on. */

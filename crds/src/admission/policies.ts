@@ -1,15 +1,16 @@
 import { approvalDecisions, approvalWrites } from "./approvals.ts";
 import { creatorProof, creatorStamp } from "./creator.ts";
-import { operatorAccounts, operatorApprovals, operatorDeletes, operatorPods, operatorPolicies, operatorSessions } from "./operator.ts";
+import { operatorAccounts, operatorApprovals, operatorClaims, operatorDeletes, operatorPods, operatorPolicies, operatorSessions } from "./operator.ts";
 import { type AdmissionObject, type Release, type ValidatingDefinition, buildMutating, buildValidating } from "./policy.ts";
-import { agentReferences, environmentReferences, scheduleReferences, sessionReferences } from "./references.ts";
+import { agentReferences, environmentCredentials, environmentReferences, scheduleReferences, sessionReferences } from "./references.ts";
 import { podOwners, reservedMetadata, sessionOwners, statusWrites } from "./reserved.ts";
-import { runnerChange, runnerExec, runnerTokens } from "./runner-access.ts";
+import { podPorts, runnerChange, runnerExec, runnerTokens } from "./runner-access.ts";
 
 /** Every validating policy of a release. */
 export function validatingDefinitions(release: Release): readonly ValidatingDefinition[] {
   return [
     environmentReferences(),
+    environmentCredentials(),
     agentReferences(),
     sessionReferences(release),
     scheduleReferences(),
@@ -19,6 +20,7 @@ export function validatingDefinitions(release: Release): readonly ValidatingDefi
     statusWrites(release),
     creatorProof(release),
     runnerExec(),
+    podPorts(),
     runnerChange(),
     runnerTokens(),
     approvalWrites(release),
@@ -26,6 +28,7 @@ export function validatingDefinitions(release: Release): readonly ValidatingDefi
     operatorPods(release),
     operatorSessions(release),
     operatorApprovals(release),
+    operatorClaims(release),
     operatorDeletes(release),
     operatorAccounts(release),
     operatorPolicies(release),

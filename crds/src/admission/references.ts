@@ -8,6 +8,7 @@ import { type Release, type ValidatingDefinition, ours } from "./policy.ts";
 
 const MAX_MODELS = 8;
 const MAX_PULL_SECRETS = 4;
+const MAX_CREDENTIALS = 8;
 const MAX_FILES = 16;
 
 const indexes = (length: number): readonly number[] => Array.from({ length }, (_, index) => index);
@@ -32,6 +33,26 @@ export function environmentReferences(): ValidatingDefinition {
     rules: [ours(["CREATE", "UPDATE"], ["environments"])],
     conditions: [{ name: "spec-changes", expression: SPEC_CHANGES }],
     checks: [...models, ...pullSecrets].map((reference) => checkReference(reference, SECRET)),
+  };
+}
+
+/** The rest of what an Environment names, in a policy of its own: one could not pay for all the checks. Of the whole new spec, too: an edit of hosts would send a kept credential to the editor. */
+export function environmentCredentials(): ValidatingDefinition {
+  const credentials = indexes(MAX_CREDENTIALS).map((i): Reference => ({
+    field: `spec.credentials[${i}].secretKeyRef`,
+    isThere: `has(object.spec.credentials) && size(object.spec.credentials) > ${i}`,
+    name: `object.spec.credentials[${i}].secretKeyRef.name`,
+  }));
+  const authorities: Reference = {
+    field: "spec.network.caBundle.configMapKeyRef",
+    isThere: "has(object.spec.network) && has(object.spec.network.caBundle)",
+    name: "object.spec.network.caBundle.configMapKeyRef.name",
+  };
+  return {
+    name: "environment-credentials",
+    rules: [ours(["CREATE", "UPDATE"], ["environments"])],
+    conditions: [{ name: "spec-changes", expression: SPEC_CHANGES }],
+    checks: [...credentials.map((reference) => checkReference(reference, SECRET)), checkReference(authorities, CONFIG_MAP)],
   };
 }
 

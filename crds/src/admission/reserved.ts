@@ -34,7 +34,7 @@ export function reservedMetadata(release: Release): ValidatingDefinition {
     name: "reserved-metadata",
     rules: [
       ours(["CREATE", "UPDATE"], kinds),
-      { group: "", version: "v1", operations: ["CREATE", "UPDATE"], resources: ["pods", "pods/status", "pods/ephemeralcontainers", "pods/resize", "pods/binding", "bindings", "serviceaccounts"] },
+      { group: "", version: "v1", operations: ["CREATE", "UPDATE"], resources: ["pods", "pods/status", "pods/ephemeralcontainers", "pods/resize", "pods/binding", "bindings", "serviceaccounts", "persistentvolumeclaims", "persistentvolumeclaims/status"] },
       { group: "networking.k8s.io", version: "v1", operations: ["CREATE", "UPDATE"], resources: ["networkpolicies"] },
     ],
     conditions: [notTheOperator(release)],

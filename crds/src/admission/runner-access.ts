@@ -4,7 +4,7 @@ import { SECRET, askFor, mayCaller } from "./cel.ts";
 import type { ValidatingDefinition } from "./policy.ts";
 
 // Runner pods hold the credentials of their Environment as files: who gets into one reads them. So that takes the right that reading
-// Secrets takes.
+// Secrets takes. Commands in a sandbox pod do not: it holds nothing, and who looks into one sees what its model sees and can do what that can.
 
 const check = (how: string) => ({
   expression: mayCaller(SECRET.verb, SECRET),
@@ -22,6 +22,26 @@ export function runnerExec(): ValidatingDefinition {
     rules: [{ group: "", version: "v1", operations: ["CONNECT"], resources: ["pods/exec", "pods/attach"] }],
     conditions: [{ name: "runner-by-name", expression: `request.name.matches(${celString(RUNNER_NAME)})` }],
     checks: [check("commands in")],
+  };
+}
+
+/**
+ * A sandbox's ports are its tool server, which serves the first who binds it and nobody else after that, and its proxy, behind which requests get
+ * the session's credentials. A runner listens to nothing, and what it might listen to one day is covered. The name in a request to `proxy` may
+ * have a scheme before it and a port behind.
+ */
+export function podPorts(): ValidatingDefinition {
+  return {
+    name: "pod-ports",
+    rules: [{ group: "", version: "v1", operations: ["CONNECT"], resources: ["pods/portforward", "pods/proxy"] }],
+    conditions: [{ name: "paddocks-by-name", expression: `request.name.matches(${celString("-[rs][0-9]+(:[^:]*)?$")})` }],
+    checks: [
+      {
+        expression: mayCaller(SECRET.verb, SECRET),
+        message: "ports of a runner or sandbox pod take get on secrets in its namespace, for requests behind them get the credentials of the session",
+        tell: `'ports of the pod ' + request.name + ', behind which requests get the credentials of its session: ' + ${askFor("get", "secrets")}`,
+      },
+    ],
   };
 }
 

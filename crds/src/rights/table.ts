@@ -39,6 +39,7 @@ export const OPERATOR_TENANT: readonly Right[] = [
   { group: GROUP, resources: ["approvals"], verbs: [...READ, "create"], why: "Asks people about a call that waits, and observes what they decide. No update, no delete: an Approval goes with its Session." },
   { group: GROUP, resources: ["agents/status", "environments/status", "sessions/status", "schedules/status", "approvals/status"], verbs: ["update"], why: "What became of each." },
   { group: "", resources: ["pods"], verbs: [...READ, "create", "delete"], why: "Runner and sandbox pods. No update: a pod is replaced." },
+  { group: "", resources: ["persistentvolumeclaims"], verbs: [...READ, "create"], why: "The workspace of a session whose Environment keeps it. No update, no delete: a claim goes with its Session." },
   { group: "", resources: ["serviceaccounts"], verbs: [...READ, "create", "patch"], why: "The account paddock-pod, without rights, that pods run as." },
   { group: "networking.k8s.io", resources: ["networkpolicies"], verbs: [...READ, "create", "patch"], why: "Isolation of the pods; foreign policies are watched for those that open a pod. No delete: the baseline stays." },
   { group: "", resources: ["configmaps"], verbs: ["get"], why: "promptFrom, instructionsFrom and files, each read once when a session is bound. No list, no watch." },
