@@ -54,20 +54,22 @@ export function kindOf(address: string, privateRanges: Ranges): AddressKind {
   return forms.some((form) => always.has(form) || privateRanges.has(form)) ? "Private" : "Public";
 }
 
+/** Forms of IPv6 that hold an IPv4 address: what they start with, the word where the address is, and what is turned in them. */
+const CARRIERS: readonly (readonly [start: readonly number[], at: number, turned?: number])[] = [
+  [[0x2002], 1], // 6to4, RFC 3056
+  [[0x2001, 0], 2], // Teredo, RFC 4380: its server
+  [[0x2001, 0], 6, 0xffff], // and its client, with all bits turned
+  [[0x64, 0xff9b], 6], // NAT64, RFC 6052 and 8215
+  [[0, 0, 0, 0, 0, 0], 6], // compatible, RFC 4291 2.5.5.1
+  [[0, 0, 0, 0, 0, 0xffff], 6], // mapped, RFC 4291 2.5.5.2
+  [[0, 0, 0, 0, 0xffff, 0], 6], // translated, RFC 2765
+];
+
 /** The IPv4 addresses that an IPv6 one stands for somewhere on its way. Pure. */
 function carriedIn(address: string): readonly string[] {
   if (isIP(address) !== 6) return [];
   const words = wordsOf(address);
-  const at = (place: number, mask = 0): string => dotted((words[place] ?? 0) ^ mask, (words[place + 1] ?? 0) ^ mask);
-  const isZero = (from: number, to: number): boolean => words.slice(from, to).every((word) => word === 0);
-  const [first, second] = words;
-  if (first === 0x2002) return [at(1)]; // 6to4, RFC 3056
-  if (first === 0x2001 && second === 0) return [at(2), at(6, 0xffff)]; // Teredo, RFC 4380: its server, and its client with all bits turned
-  if (first === 0x64 && second === 0xff9b) return [at(6)]; // NAT64, RFC 6052 and 8215
-  if (!isZero(0, 4)) return [];
-  // Compatible (RFC 4291, 2.5.5.1), mapped (2.5.5.2) and translated (RFC 2765).
-  const isEmbedded = isZero(4, 6) || (words[4] === 0 && words[5] === 0xffff) || (words[4] === 0xffff && words[5] === 0);
-  return isEmbedded ? [at(6)] : [];
+  return CARRIERS.filter(([start]) => start.every((word, place) => words[place] === word)).map(([, at, turned = 0]) => dotted((words[at] ?? 0) ^ turned, (words[at + 1] ?? 0) ^ turned));
 }
 
 function wordsOf(address: string): readonly number[] {

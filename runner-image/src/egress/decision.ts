@@ -27,7 +27,8 @@ export function quote(text: string): string {
   return JSON.stringify(short.replace(/[^ -~…]/g, "?"));
 }
 
-export function isDenial<T extends object>(value: T | EgressDenial): value is EgressDenial {
+/** Of what this folder hands out, only a denial has a refusal. Pure. */
+export function isDenial(value: object): value is EgressDenial {
   return "refusal" in value;
 }
 
