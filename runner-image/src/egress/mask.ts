@@ -170,7 +170,7 @@ function step(trie: Trie, from: number, byte: number): number {
   return at(trie.first, byte);
 }
 
-function at(numbers: Int32Array, index: number): number {
+function at(numbers: Int32Array | Uint8Array, index: number): number {
   return numbers[index] ?? 0;
 }
 
