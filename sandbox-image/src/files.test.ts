@@ -90,3 +90,21 @@ test("a workspace that takes no file is told as such, and the next request may s
   assert.deepEqual(await (await sandbox.putFiles({ files: FILES })).json(), { placed: true });
   assert.deepEqual(readdirSync(sandbox.workspace).toSorted(), [".empty", "notes"]);
 });
+
+test("in a workspace that outlives its pods what is there stays, and only what is missing is placed", async (t) => {
+  const sandbox = await openBound(t);
+  mkdirSync(join(sandbox.workspace, "notes"));
+  writeFileSync(join(sandbox.workspace, "notes/kept.md"), "mine");
+  mkdirSync(join(sandbox.workspace, "folder"));
+  symlinkSync("/nowhere", join(sandbox.workspace, "dangling"));
+  symlinkSync(join(sandbox.workspace, "notes"), join(sandbox.workspace, "link"));
+  writeFileSync(join(sandbox.workspace, "plain"), "a file where a folder was");
+  const paths = ["notes/kept.md", "notes/new.md", "folder", "dangling", "link/x", "plain/x", "a/b"];
+  assert.match(await refused(await sandbox.putFiles({ files: [], keepExisting: "yes" })), /^400 malformed: keepExisting must be true or false/);
+  assert.deepEqual(await (await sandbox.putFiles({ files: paths.map((path) => ({ path, content: "placed" })), keepExisting: true })).json(), { placed: true });
+  const read = (path: string): string => readFileSync(join(sandbox.workspace, path), "utf8");
+  assert.deepEqual([read("notes/kept.md"), read("notes/new.md"), read("a/b"), read("plain")], ["mine", "placed", "placed", "a file where a folder was"]);
+  assert.deepEqual(readdirSync(join(sandbox.workspace, "notes")).toSorted(), ["kept.md", "new.md"], "nothing went through the link");
+  assert.deepEqual(readdirSync(join(sandbox.workspace, "folder")), []);
+  assert.deepEqual(await (await sandbox.putFiles({ files: [{ path: "late", content: "" }], keepExisting: true })).json(), { placed: false });
+});

@@ -16,24 +16,28 @@ const MODE = 0o644;
 /** The session's own files: placed once in the sandbox's life, before its first call. */
 export interface SessionFiles {
   /** Places all, or says that they are there. One request at a time. Throws RequestRefused; what was not placed whole is placed again by the next. */
-  place(files: SandboxFiles["files"]): Promise<SandboxFilesReply>;
+  place(given: SandboxFiles): Promise<SandboxFilesReply>;
 }
 
 export function createSessionFiles(workspace: string, log: Log): SessionFiles {
   let placed = false;
   let last: Promise<unknown> = Promise.resolve();
 
-  async function placeOnce(files: SandboxFiles["files"]): Promise<SandboxFilesReply> {
+  async function placeOnce({ files, keepExisting = false }: SandboxFiles): Promise<SandboxFilesReply> {
     if (placed) return { placed: false };
-    for (const { path, content } of files) await placeFile(workspace, path, content);
+    let kept = 0;
+    for (const { path, content } of files) {
+      if (keepExisting && (await isTaken(workspace, path))) kept++;
+      else await placeFile(workspace, path, content);
+    }
     placed = true;
-    log("info", "files placed", { files: files.length, bytes: bytesOf(files) });
+    log("info", "files placed", { files: files.length - kept, kept, bytes: bytesOf(files) });
     return { placed: true };
   }
 
   return {
-    place(files) {
-      const mine = last.then(() => placeOnce(files));
+    place(given) {
+      const mine = last.then(() => placeOnce(given));
       last = mine.catch(() => undefined);
       return mine;
     },
@@ -41,11 +45,12 @@ export function createSessionFiles(workspace: string, log: Log): SessionFiles {
 }
 
 /** Pure. Throws RequestRefused that names the field. */
-export function parseFiles({ files }: Readonly<Record<string, unknown>>): SandboxFiles {
+export function parseFiles({ files, keepExisting = false }: Readonly<Record<string, unknown>>): SandboxFiles {
+  if (typeof keepExisting !== "boolean") throw new RequestRefused("malformed", "keepExisting must be true or false");
   if (!Array.isArray(files) || files.length > MOST_FILES) throw new RequestRefused("malformed", `files must be a list of at most ${MOST_FILES}`);
   const parsed = files.map((file: unknown, index) => parseFile(file, `files[${index}]`));
   if (bytesOf(parsed) > MOST_BYTES) throw new RequestRefused("too-large", `the files have more than ${MOST_BYTES} bytes together`);
-  return { files: parsed };
+  return { files: parsed, keepExisting };
 }
 
 function parseFile(file: unknown, field: string): SandboxFiles["files"][number] {
@@ -62,6 +67,22 @@ function isInside(path: string): boolean {
 
 function bytesOf(files: SandboxFiles["files"]): number {
   return files.reduce((sum, { content }) => sum + Buffer.byteLength(content), 0);
+}
+
+/** Whether something is in the file's place, or something that is no folder on the way to it: both are what the session has made of it earlier. */
+async function isTaken(workspace: string, path: string): Promise<boolean> {
+  let place = workspace;
+  try {
+    for (const segment of path.split("/")) {
+      place = join(place, segment);
+      const found = await lookAt(place);
+      if (found === undefined) return false;
+      if (!found.isDirectory()) return true;
+    }
+    return true;
+  } catch (error) {
+    throw refusalOf(error, path);
+  }
 }
 
 /** Whole or not at all. No link is followed: nothing of the session runs yet that could put one in the way between look and write. */

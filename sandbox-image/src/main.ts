@@ -9,9 +9,13 @@ import { buildEnvironment, PROXY_PORT } from "./environment.ts";
 import { stackOf } from "./failure.ts";
 import { createSessionFiles } from "./files.ts";
 import { createForwarder } from "./forward.ts";
+import { createIsolation } from "./isolation.ts";
 import { openLog } from "./log.ts";
+import { mergeTargets, ownTargets, probe } from "./probe.ts";
 import { createProcessTable, drawMarkBase, isOwnContainer } from "./processes.ts";
+import { reach } from "./reach.ts";
 import { createToolServer } from "./server.ts";
+import { createTrustStore } from "./trust.ts";
 
 const log = openLog((line) => process.stdout.write(line));
 
@@ -29,6 +33,9 @@ const processes = createProcessTable(markBase, isOwnContainer());
 const calls = createCalls({ workspace: config.workspace, environment: buildEnvironment(config, PROXY_PORT), processes, markBase, log });
 const channel = createEgressChannel(log);
 const forwarder = createForwarder(channel).listen(PROXY_PORT, "127.0.0.1");
-const server = createToolServer({ workspace: config.workspace, binding: createBinding(), calls, files: createSessionFiles(config.workspace, log), channel, log }).listen(config.toolPort);
+const isolation = createIsolation(async (given) => probe(mergeTargets(ownTargets(config), given), reach));
+const server = createToolServer({
+  workspace: config.workspace, binding: createBinding(), calls, files: createSessionFiles(config.workspace, log), channel, isolation, trust: createTrustStore(config.trust, log), log,
+}).listen(config.toolPort);
 await Promise.all([once(forwarder, "listening"), once(server, "listening")]);
 log("info", "ready", { port: config.toolPort, workspace: config.workspace });

@@ -2,7 +2,9 @@ import type { IncomingMessage } from "node:http";
 import type { BindRequest, SandboxCall } from "@paddock/api/wire/sandbox";
 import { isToolName } from "./arguments.ts";
 import type { Caller } from "./binding.ts";
+import { parseProbe } from "./probe.ts";
 import { RequestRefused } from "./problem.ts";
+import { parseTrust } from "./trust.ts";
 
 /** The largest call there is: `edit` with both texts written as escapes. */
 const BODY_BYTES = 4 * 1024 * 1024;
@@ -43,9 +45,9 @@ function parseObject(text: string): Readonly<Record<string, unknown>> {
 }
 
 /** Pure. Throws RequestRefused. */
-export function parseBind({ session }: Readonly<Record<string, unknown>>): BindRequest {
+export function parseBind({ session, probe, trust }: Readonly<Record<string, unknown>>): BindRequest {
   if (!isName(session)) throw new RequestRefused("malformed", "session must be a text of 1 to 512 characters");
-  return { session };
+  return { session, probe: parseProbe(probe), trust: parseTrust(trust) };
 }
 
 /** Pure. Throws RequestRefused; what is wrong with the arguments themselves is for the model, and the tool's to say. */

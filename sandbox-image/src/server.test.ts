@@ -1,9 +1,13 @@
 import assert from "node:assert/strict";
+import { createSocket } from "node:dgram";
+import type { RemoteInfo } from "node:dgram";
 import { once } from "node:events";
 import { connect } from "node:net";
 import { test } from "node:test";
+import type { TestContext } from "node:test";
 import { PROBLEM_BASE, parseProblem, problemTypeOf } from "@paddock/api/wire/problem";
 import { parseSandboxResult } from "@paddock/api/wire/sandbox";
+import { openPeer } from "./testdata/peer.ts";
 import { KEY, openBound, openSandbox, ownSleep, pidsOf, until } from "./testdata/sandbox.ts";
 
 const CALL = { call: "r/1/0", attempt: 1, tool: "bash", arguments: { command: "echo hi" }, timeoutSeconds: 30 };
@@ -22,7 +26,7 @@ test("binds, answers calls as the contract says, and health without a key", asyn
   assert.equal((await fetch(`${sandbox.url}/healthz`)).status, 200);
   assert.equal(await problem(await sandbox.post(CALL)), "401 unauthenticated");
   const bound = await sandbox.bind(1);
-  assert.deepEqual(await bound.json(), { workspace: sandbox.workspace, protocol: 1 });
+  assert.deepEqual(await bound.json(), { workspace: sandbox.workspace, protocol: 1, isolation: { probed: [], open: [] } });
   const result = parseSandboxResult(await (await sandbox.post(CALL)).json());
   assert.deepEqual({ ...result, seconds: 0 }, { status: "ok", content: "hi\n[exit code 0]", bytes: 3, truncated: false, seconds: 0 });
 });
@@ -123,4 +127,65 @@ test("32 calls run at once, and more are told to wait", async (t) => {
   for (const pid of pidsOf(sleep)) process.kill(pid);
   assert.deepEqual([...new Set(await Promise.all(asked))], [200]);
   assert.equal((await sandbox.post({ ...CALL, call: "one more" })).status, 200, "a call that was not run may be asked for again");
+});
+
+/** A DNS server that holds its answers back until it is told to give them. */
+async function slowTarget(t: TestContext): Promise<{ target: object; questions: () => number; answer: () => void }> {
+  const socket = createSocket("udp4").bind(0, "127.0.0.1");
+  await once(socket, "listening");
+  t.after(() => { socket.close(); });
+  const held: RemoteInfo[] = [];
+  let answering = false;
+  socket.on("message", (_, from: RemoteInfo) => {
+    held.push(from);
+    if (answering) socket.send("x", from.port, from.address);
+  });
+  const answer = (): void => {
+    answering = true;
+    for (const from of held) socket.send("x", from.port, from.address);
+  };
+  return { target: { name: "slow", host: "127.0.0.1", port: socket.address().port, protocol: "dns" }, questions: () => held.length, answer };
+}
+
+test("nothing is served before the first bind's probe is over; binds beside it and after it get the same report", async (t) => {
+  const sandbox = await openSandbox(t, { probe: { silenceMs: 60_000, patienceMs: 0, pauseMs: 1 } });
+  const { target, questions, answer } = await slowTarget(t);
+  const other = { name: "other", host: "127.0.0.1", port: 1, protocol: "tcp" };
+  const binds = [sandbox.bind(1, undefined, { probe: [target] })];
+  await until("the probe to ask", () => questions() === 1);
+  binds.push(sandbox.bind(1, undefined, { probe: [other] }));
+  assert.equal(await problem(await sandbox.post(CALL)), "503 unavailable");
+  assert.equal(await problem(await sandbox.putFiles({ files: [] })), "503 unavailable");
+  await assert.rejects(openPeer(sandbox.port), /^Error: 503/);
+  assert.equal((await fetch(`${sandbox.url}/healthz`)).status, 200);
+  answer();
+  const replies = (await Promise.all((await Promise.all(binds)).map((reply) => reply.json()))) as { isolation: unknown }[];
+  const shown = `slow (dns 127.0.0.1:${String((target as { port: number }).port)})`;
+  for (const { isolation } of replies) assert.deepEqual(isolation, { probed: [shown], open: [shown] });
+  assert.equal((await sandbox.post(CALL)).status, 200);
+  const later = (await (await sandbox.bind(2, undefined, { probe: [other] })).json()) as { isolation: unknown };
+  assert.deepEqual(later.isolation, { probed: [shown], open: [shown] });
+  assert.equal(questions(), 1, "it was asked once in the pod's life");
+});
+
+test("a runner that goes away during the probe leaves it to the next, which a newer runner gets at once", async (t) => {
+  const sandbox = await openSandbox(t, { probe: { silenceMs: 60_000, patienceMs: 0, pauseMs: 1 } });
+  const { target, questions, answer } = await slowTarget(t);
+  const first = sandbox.bind(1, undefined, { probe: [target] });
+  const lost = assert.rejects(first);
+  await until("the probe to ask", () => questions() === 1);
+  const second = sandbox.bind(2, undefined, { probe: [target] });
+  await lost;
+  answer();
+  const reply = (await (await second).json()) as { isolation: { open: unknown[] } };
+  assert.equal(reply.isolation.open.length, 1);
+  assert.equal(questions(), 1);
+});
+
+test("binds that are malformed bind nothing", async (t) => {
+  const sandbox = await openSandbox(t);
+  for (const body of [{ probe: {} }, { probe: [{}] }, { trust: 7 }, { trust: "-----BEGIN PRIVATE KEY-----\n" }, { session: "" }]) {
+    assert.equal(await problem(await sandbox.bind(1, "another", body)), "400 malformed", JSON.stringify(body));
+  }
+  assert.equal((await sandbox.bind(1)).status, 200);
 });

@@ -3,16 +3,18 @@ import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { BindReply, EGRESS_UPGRADE } from "@paddock/api/wire/sandbox";
-import type { Binding } from "./binding.ts";
+import type { Binding, Caller } from "./binding.ts";
 import type { Calls } from "./calls.ts";
 import type { EgressChannel } from "./channel.ts";
 import { codeOf, stackOf } from "./failure.ts";
 import { parseFiles } from "./files.ts";
 import type { SessionFiles } from "./files.ts";
+import type { Isolation } from "./isolation.ts";
 import type { Log } from "./log.ts";
 import { answerProblem, buildProblem, RequestRefused } from "./problem.ts";
 import type { Refusal } from "./problem.ts";
 import { callerOf, parseBind, parseCall, readBody } from "./request.ts";
+import type { TrustStore } from "./trust.ts";
 
 const UPGRADE: typeof EGRESS_UPGRADE = "paddock-egress";
 const MOST_CONNECTIONS = 256;
@@ -25,19 +27,27 @@ export interface ServerPorts {
   readonly calls: Calls;
   readonly files: SessionFiles;
   readonly channel: EgressChannel;
+  readonly isolation: Isolation;
+  readonly trust: TrustStore;
   readonly log: Log;
 }
 
 /** The tool server of `@paddock/api/wire/sandbox`; not listening yet. No request ends it. */
-export function createToolServer({ workspace, binding, calls, files, channel, log }: ServerPorts): Server {
+export function createToolServer({ workspace, binding, calls, files, channel, isolation, trust, log }: ServerPorts): Server {
   const epochs = new Map<Duplex, number>();
   let takeover: Promise<void> = Promise.resolve();
 
   /** Throws RequestRefused unless the newest runner asks. */
-  function admit(request: IncomingMessage): void {
-    const caller = callerOf(request);
+  function checkNewest(caller: Caller): void {
     const refusal = binding.refusalOf(caller);
     if (refusal !== undefined) throw new RequestRefused(refusal.type, refusal.detail);
+  }
+
+  /** Throws RequestRefused unless the newest runner asks, and it is known what the pod reaches: nothing of a session is let in before. */
+  function admit(request: IncomingMessage): void {
+    const caller = callerOf(request);
+    checkNewest(caller);
+    if (!isolation.isKnown()) throw new RequestRefused("unavailable", "the sandbox is still proving its isolation: wait for the answer to PUT /v1/bind");
     noteEpoch(request.socket, caller.epoch);
   }
 
@@ -48,17 +58,19 @@ export function createToolServer({ workspace, binding, calls, files, channel, lo
 
   async function bind(request: IncomingMessage): Promise<BindReply> {
     const caller = callerOf(request);
-    const { session } = parseBind(await readBody(request));
+    const { session, probe, trust: certificates } = parseBind(await readBody(request));
     const bound = binding.bind(caller, session);
     if ("type" in bound) throw new RequestRefused(bound.type, bound.detail);
     noteEpoch(request.socket, caller.epoch);
     if (bound.takeover) takeover = takeover.then(() => endEarlier(caller.epoch, request.socket));
     await takeover;
-    // A still newer runner may have bound while the earlier one's processes were ended.
-    const refusal = binding.refusalOf(caller);
-    if (refusal !== undefined) throw new RequestRefused(refusal.type, refusal.detail);
-    log("info", "bound", { session, epoch: caller.epoch, takeover: bound.takeover });
-    return { workspace, protocol: 1 };
+    const report = await isolation.prove(probe);
+    // A still newer runner may have bound meanwhile, and its certificates are not to be replaced by these.
+    checkNewest(caller);
+    await trust.renew(certificates);
+    checkNewest(caller);
+    log("info", "bound", { session, epoch: caller.epoch, takeover: bound.takeover, probed: report.probed.length, open: report.open.length });
+    return { workspace, protocol: 1, isolation: report };
   }
 
   async function endEarlier(epoch: number, own: Socket): Promise<void> {
@@ -90,7 +102,7 @@ export function createToolServer({ workspace, binding, calls, files, channel, lo
     switch (route) {
       case "GET /healthz": return { status: "ok" };
       case "PUT /v1/bind": return bind(request);
-      case "PUT /v1/files": return files.place(parseFiles(await admittedBody(request)).files);
+      case "PUT /v1/files": return files.place(parseFiles(await admittedBody(request)));
       case "POST /v1/calls": return call(request, response);
       case "GET /v1/egress": throw new RequestRefused("malformed", `GET /v1/egress needs Connection: Upgrade and Upgrade: ${UPGRADE}`);
       default: throw new RequestRefused("not-found", "there is GET /healthz, PUT /v1/bind, PUT /v1/files, POST /v1/calls and GET /v1/egress");

@@ -13,8 +13,13 @@ import type { ChannelTimes } from "../channel.ts";
 import { buildEnvironment } from "../environment.ts";
 import { createSessionFiles } from "../files.ts";
 import { createForwarder } from "../forward.ts";
+import { createIsolation } from "../isolation.ts";
+import { mergeTargets, probe } from "../probe.ts";
+import type { ProbeTimes } from "../probe.ts";
 import { createProcessTable, drawMarkBase } from "../processes.ts";
+import { reach } from "../reach.ts";
 import { createToolServer } from "../server.ts";
+import { createTrustStore } from "../trust.ts";
 
 /** A whole sandbox on loopback, in this process; ended with the test, and no process of it is left. */
 export interface Sandbox {
@@ -22,8 +27,11 @@ export interface Sandbox {
   readonly port: number;
   readonly proxyPort: number;
   readonly workspace: string;
+  /** Folder of the certificates that programs trust. */
+  readonly trust: string;
   readonly lines: readonly string[];
-  bind(epoch: number, key?: string): Promise<Response>;
+  /** `body`: members of the request beside its session. */
+  bind(epoch: number, key?: string, body?: object): Promise<Response>;
   post(body: unknown, headers?: Record<string, string>, signal?: AbortSignal): Promise<Response>;
   putFiles(body: unknown, headers?: Record<string, string>): Promise<Response>;
   run(tool: string, given: object, timeoutSeconds?: number): Promise<SandboxResult>;
@@ -31,19 +39,26 @@ export interface Sandbox {
 
 export const KEY = "key-0123456789";
 
-export async function openSandbox(t: TestContext, times?: ChannelTimes): Promise<Sandbox> {
+export interface SandboxTimes extends Partial<ChannelTimes> {
+  readonly probe?: ProbeTimes;
+}
+
+export async function openSandbox(t: TestContext, { probe: probeTimes, pingEveryMs = 10_000, pingDeadlineMs = 10_000 }: SandboxTimes = {}): Promise<Sandbox> {
   const workspace = realpathSync(mkdtempSync(join(tmpdir(), "paddock-sandbox-")));
+  const trust = realpathSync(mkdtempSync(join(tmpdir(), "paddock-trust-")));
   const markBase = drawMarkBase();
   const lines: string[] = [];
   const log = (level: string, message: string, fields = {}): void => void lines.push(JSON.stringify({ level, message, ...fields }));
   const table = createProcessTable(markBase, false);
-  const channel = createEgressChannel(log, times);
+  const channel = createEgressChannel(log, { pingEveryMs, pingDeadlineMs });
   const forwarder = createForwarder(channel).listen(0, "127.0.0.1");
   await once(forwarder, "listening");
   const proxyPort = (forwarder.address() as AddressInfo).port;
-  const environment = buildEnvironment({ home: workspace, path: process.execPath.replace(/\/[^/]*$/, ":/usr/bin:/bin") }, proxyPort);
+  const environment = buildEnvironment({ home: workspace, path: process.execPath.replace(/\/[^/]*$/, ":/usr/bin:/bin"), trust }, proxyPort);
   const calls = createCalls({ workspace, environment, processes: table, markBase, log });
-  const server = createToolServer({ workspace, binding: createBinding(), calls, files: createSessionFiles(workspace, log), channel, log }).listen(0, "127.0.0.1");
+  const isolation = createIsolation(async (given) => probe(mergeTargets(given), reach, probeTimes));
+  const files = createSessionFiles(workspace, log);
+  const server = createToolServer({ workspace, binding: createBinding(), calls, files, channel, isolation, trust: createTrustStore(trust, log), log }).listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
   const url = `http://127.0.0.1:${port}`;
@@ -52,7 +67,7 @@ export async function openSandbox(t: TestContext, times?: ChannelTimes): Promise
     for (const one of [server, forwarder]) one.closeAllConnections();
     await calls.stopAll();
     await Promise.all([server, forwarder].map((one) => new Promise((resolve) => one.close(resolve))));
-    rmSync(workspace, { recursive: true, force: true });
+    for (const folder of [workspace, trust]) rmSync(folder, { recursive: true, force: true });
   });
 
   let count = 0;
@@ -60,8 +75,8 @@ export async function openSandbox(t: TestContext, times?: ChannelTimes): Promise
   const post: Sandbox["post"] = (body, headers = authorized(1), signal) =>
     fetch(`${url}/v1/calls`, { method: "POST", headers, body: typeof body === "string" ? body : JSON.stringify(body), ...(signal && { signal }) });
   return {
-    url, port, proxyPort, workspace, lines, post,
-    bind: (epoch, key) => fetch(`${url}/v1/bind`, { method: "PUT", headers: authorized(epoch, key), body: JSON.stringify({ session: "ns/one" }) }),
+    url, port, proxyPort, workspace, trust, lines, post,
+    bind: (epoch, key, body = {}) => fetch(`${url}/v1/bind`, { method: "PUT", headers: authorized(epoch, key), body: JSON.stringify({ session: "ns/one", ...body }) }),
     putFiles: (body, headers = authorized(1)) => fetch(`${url}/v1/files`, { method: "PUT", headers, body: JSON.stringify(body) }),
     async run(tool, given, timeoutSeconds = 60) {
       const response = await post({ call: `c/${++count}`, attempt: 1, tool, arguments: given, timeoutSeconds });
@@ -72,7 +87,7 @@ export async function openSandbox(t: TestContext, times?: ChannelTimes): Promise
 }
 
 /** A sandbox that is bound to epoch 1. */
-export async function openBound(t: TestContext, times?: ChannelTimes): Promise<Sandbox> {
+export async function openBound(t: TestContext, times?: SandboxTimes): Promise<Sandbox> {
   const sandbox = await openSandbox(t, times);
   const response = await sandbox.bind(1);
   if (response.status !== 200) throw new Error(await response.text());

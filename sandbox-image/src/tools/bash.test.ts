@@ -22,7 +22,7 @@ test("output and errors in order, exit code, signal, workspace", async (t) => {
 test("the environment is small, and nothing of the server's own", async (t) => {
   const { run } = await openBound(t);
   const { content } = await run("bash", { command: "env | cut -d= -f1 | sort | tr '\\n' ' '" });
-  assert.equal(content, "ALL_PROXY GIT_TERMINAL_PROMPT HOME HTTPS_PROXY HTTP_PROXY LANG NODE_USE_ENV_PROXY NO_PROXY PADDOCK_CALL PAGER PATH PWD SHLVL TERM USER _ all_proxy http_proxy https_proxy no_proxy \n[exit code 0]");
+  assert.equal(content, "ALL_PROXY AWS_CA_BUNDLE CARGO_HTTP_CAINFO CLOUDSDK_CORE_CUSTOM_CA_CERTS_FILE CURL_CA_BUNDLE DENO_CERT GIT_SSL_CAINFO GIT_TERMINAL_PROMPT GRPC_DEFAULT_SSL_ROOTS_FILE_PATH HOME HTTPS_PROXY HTTP_PROXY LANG NODE_EXTRA_CA_CERTS NODE_USE_ENV_PROXY NO_PROXY PADDOCK_CALL PAGER PATH PIP_CERT PWD REQUESTS_CA_BUNDLE SHLVL SSL_CERT_FILE TERM USER _ all_proxy http_proxy https_proxy no_proxy \n[exit code 0]");
   assert.match((await run("bash", { command: "ls -l /proc/self/fd/ | grep -c socket" })).content, /^0\n/, "no connection of the server's");
 });
 
