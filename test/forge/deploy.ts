@@ -5,6 +5,7 @@ import { must } from "../e2e/kubectl.ts";
 import { sandboxImage } from "../e2e/reach.ts";
 import { issueForge } from "./authority.ts";
 import { FORGE_PORTS } from "./ports.ts";
+import { clock } from "./seen.ts";
 import type { Seen, SeenRequest } from "./seen.ts";
 
 // The forge in a namespace of a test: one pod behind two Services, so that one name can have a credential and the other none.
@@ -20,6 +21,10 @@ export interface DeployedForge {
   /** Names of its Services; ports 443 (HTTP/1.1 and 2), 8444 (HTTP/2 only) and 80 (plain). */
   readonly host: string;
   readonly mirror: string;
+  /** PEM of the authority of its certificate; ConfigMap `forge-ca` of its namespace holds it. */
+  readonly ca: string;
+  /** What to add to a time of this machine's clock to have the forge's, in milliseconds, and how far off that may be. */
+  clockOffset(): Promise<{ readonly ms: number; readonly uncertainMs: number }>;
   seen(): Promise<Seen>;
   /** Requests whose path starts so, oldest first. */
   requests(path: string): Promise<readonly SeenRequest[]>;
@@ -32,6 +37,11 @@ export function buildForgeSecret(token: string): object {
   return { apiVersion: "v1", kind: "Secret", metadata: { name: FORGE_SECRET.name }, stringData: { [FORGE_SECRET.key]: token } };
 }
 
+/** The ConfigMap that Environments name as network.caBundle, for namespaces that the forge is not in. */
+export function buildForgeCa(ca: string): object {
+  return { apiVersion: "v1", kind: "ConfigMap", metadata: { name: FORGE_CA.name }, data: { [FORGE_CA.key]: ca } };
+}
+
 /** Puts the forge into the namespace and waits until it serves. Its token is Secret `forge-token`, made here, unless it is undefined. */
 export async function deployForge(namespace: string, token?: string): Promise<DeployedForge> {
   const [host, mirror] = [`forge.${namespace}.svc`, `mirror.${namespace}.svc`];
@@ -39,7 +49,7 @@ export async function deployForge(namespace: string, token?: string): Promise<De
   if (token !== undefined) await apply(namespace, buildForgeSecret(token));
   await apply(
     namespace,
-    { apiVersion: "v1", kind: "ConfigMap", metadata: { name: FORGE_CA.name }, data: { [FORGE_CA.key]: ca } },
+    buildForgeCa(ca),
     { apiVersion: "v1", kind: "Secret", metadata: { name: "forge-tls" }, stringData: { "tls.crt": cert, "tls.key": key } },
     { apiVersion: "v1", kind: "ConfigMap", metadata: { name: "forge-program" }, data: readProgram() },
     buildDeployment(await sandboxImage()),
@@ -50,7 +60,17 @@ export async function deployForge(namespace: string, token?: string): Promise<De
   await eventually("the forge to answer", () => ask<object>("/healthz"));
   const seen = (): Promise<Seen> => ask("/seen");
   return {
-    host, mirror, seen,
+    host, mirror, ca, seen,
+    clockOffset: async () => {
+      const samples: { ms: number; uncertainMs: number }[] = [];
+      for (let count = 0; count < 5; count += 1) {
+        const askedAt = clock();
+        const { now } = await ask<{ now: number }>("/clock");
+        const answeredAt = clock();
+        samples.push({ ms: now - (askedAt + answeredAt) / 2, uncertainMs: (answeredAt - askedAt) / 2 });
+      }
+      return samples.reduce((best, sample) => (sample.uncertainMs < best.uncertainMs ? sample : best));
+    },
     requests: async (path) => (await seen()).requests.filter((entry) => entry.path.startsWith(path)),
     head: async () => (await ask<{ commit: string }>("/head")).commit,
   };
