@@ -162,19 +162,3 @@ export const CREDENTIAL_HOSTS_ARE_ALLOWED = {
   rule: "!has(self.credentials) || self.credentials.all(c, c.hosts.all(h, has(self.network) && has(self.network.allowedHosts) && self.network.allowedHosts.exists(a, a.host == h)))",
   message: "credentials[].hosts names a host that network.allowedHosts does not have: write it there, too, letter for letter",
 };
-
-/** What the proxy assumes where an entry says nothing. */
-export const EGRESS_DEFAULTS = { ports: [443], header: "Authorization", format: "Bearer {value}" } as const;
-/** Where the credential stands in `inject.format`. */
-export const CREDENTIAL_PLACEHOLDER = "{value}";
-
-/**
- * Why the proxy refuses a request; first word of `rule` in egress.decided and a label of metrics.
- * AddressNotAllowed: the name stands for addresses that may not be dialled. NameMismatch: TLS or the request names another host than CONNECT
- * did. Stopped: the session was cancelled, suspended or has ended. Unreachable: allowed, and nobody answered.
- */
-export const EGRESS_REFUSALS = [
-  "Malformed", "HostNotAllowed", "PortNotAllowed", "MethodNotAllowed", "PathNotAllowed", "AddressNotAllowed", "NameMismatch", "ProtocolNotAllowed",
-  "Unresolved", "Unreachable", "CredentialMissing", "TooMany", "Stopped",
-] as const;
-export type EgressRefusal = (typeof EGRESS_REFUSALS)[number];

@@ -1,5 +1,5 @@
 import { isIP } from "node:net";
-import type { EgressRefusal } from "@paddock/api/network";
+import type { EgressRefusal } from "@paddock/api/egress";
 import { kindOf } from "./address.ts";
 import { findAmbiguity, isBelow } from "./rules-path.ts";
 import type { EgressConnection, EgressDenial, EgressGrant, EgressRequest, EgressTarget, RequestGrant } from "./policy.ts";

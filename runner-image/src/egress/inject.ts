@@ -1,4 +1,4 @@
-import { CREDENTIAL_PLACEHOLDER, EGRESS_DEFAULTS } from "@paddock/api/network";
+import { CREDENTIAL_PLACEHOLDER, EGRESS_DEFAULTS } from "@paddock/api/egress";
 import type { Credential } from "@paddock/api/network";
 import type { EgressRequest, InjectedHeader } from "./policy.ts";
 import { isCovered } from "./rules.ts";

@@ -1,4 +1,4 @@
-import type { EgressRefusal } from "@paddock/api/network";
+import type { EgressRefusal } from "@paddock/api/egress";
 import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";

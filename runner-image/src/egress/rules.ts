@@ -1,5 +1,5 @@
 import type { AllowedHost, Credential, Network } from "@paddock/api/network";
-import { EGRESS_DEFAULTS } from "@paddock/api/network";
+import { EGRESS_DEFAULTS } from "@paddock/api/egress";
 import { readRanges } from "./address.ts";
 import type { Ranges } from "./address.ts";
 
@@ -30,7 +30,7 @@ export interface EgressPolicy {
   readonly privateRanges: Ranges;
 }
 
-/** The rules of an Environment. `privateRanges`: CIDRs of the chart's network.privateRanges; throws when one of these is none. Pure. */
+/** The rules of an Environment. `privateRanges`: CIDRs of the chart's network.privateRanges; throws a RangeError for one that is none, there or in the Environment. Pure. */
 export function readPolicy({ name, spec }: EgressEnvironment, privateRanges: readonly string[]): EgressPolicy {
   return {
     environment: name,
