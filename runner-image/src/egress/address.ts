@@ -23,26 +23,32 @@ const PRIVATE = ["10.0.0.0/8", "100.64.0.0/10", "172.16.0.0/12", "192.0.0.0/24",
 const never = readRanges("NEVER", NEVER);
 const always = readRanges("PRIVATE", PRIVATE);
 
-/** The set of some CIDRs. Throws an Error that names `field` and the value when one of them is none. Pure. */
+/** The set of some CIDRs. Throws a RangeError that names `field` and the value when one of them is none. Pure. */
 export function readRanges(field: string, cidrs: readonly string[]): Ranges {
-  const list = new BlockList();
-  for (const cidr of cidrs) addRange(list, field, cidr);
-  return { has: (address) => holds(list, address) };
+  const lists: Lists = { 4: new BlockList(), 6: new BlockList() };
+  for (const cidr of cidrs) addRange(lists, field, cidr);
+  return { has: (address) => holds(lists, address) };
 }
 
-function addRange(list: BlockList, field: string, cidr: string): void {
+/** By family: one list would take ::/0 for all of IPv4 too. */
+type Lists = Readonly<Record<4 | 6, BlockList>>;
+
+function addRange(lists: Lists, field: string, cidr: string): void {
   const [base = "", length = "", more] = cidr.split("/");
   const family = isIP(base);
   const bits = /^\d{1,3}$/.test(length) ? Number(length) : Infinity;
   if (family === 0 || more !== undefined || base.includes("%") || bits > (family === 4 ? 32 : 128)) {
-    throw new Error(`${field}: ${JSON.stringify(cidr)} is no CIDR: write one such as 10.20.0.0/16 or fd00:20::/64`);
+    throw new RangeError(`${field}: ${JSON.stringify(cidr)} is no CIDR: write one such as 10.20.0.0/16 or fd00:20::/64`);
   }
-  list.addSubnet(base, bits, family === 4 ? "ipv4" : "ipv6");
+  if (family === 4) lists[4].addSubnet(base, bits, "ipv4");
+  else lists[6].addSubnet(base, bits, "ipv6");
 }
 
-function holds(list: BlockList, address: string): boolean {
+function holds(lists: Lists, address: string): boolean {
   const family = isIP(address);
-  return family !== 0 && list.check(address, family === 4 ? "ipv4" : "ipv6");
+  if (family === 4) return lists[4].check(address, "ipv4");
+  // An IPv4 address that is written as a mapped one is found among IPv4 ranges.
+  return family === 6 && (lists[6].check(address, "ipv6") || lists[4].check(address, "ipv6"));
 }
 
 /** What an address is, in any spelling. `privateRanges` adds to what always is private. Pure. */

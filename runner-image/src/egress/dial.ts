@@ -103,11 +103,15 @@ function describe(code: string | undefined): string {
 }
 
 /**
- * A name as the pod's resolver knows it. With a final dot no search domain is tried: `api.example.com` must not become a pod's name in a
- * namespace `com`. A Service's name needs the cluster's own domain.
+ * A name as the pod's resolver is asked for it. With a final dot no search domain is tried: `api.example.com` must not become a pod's name in a
+ * namespace `com`. A Service's name needs the cluster's own domain. Pure.
  */
+export function lookupNameOf(host: string): string {
+  return isServiceName(host) ? host : `${host}.`;
+}
+
 async function resolveBySystem(host: string): Promise<readonly string[]> {
-  const found = await lookup(isServiceName(host) ? host : `${host}.`, { all: true, order: "verbatim" });
+  const found = await lookup(lookupNameOf(host), { all: true, order: "verbatim" });
   return [...new Set(found.map(({ address }) => address))];
 }
 

@@ -10,14 +10,17 @@ export interface Missing {
 /** A ClientHello with key shares of the usual sizes, post-quantum ones too, is below 3 KiB. */
 export const MAX_GREETING_BYTES = 16 * 1024;
 
+/** Clients use one or two; a byte in each would cost far more to read than to send. */
+const MOST_RECORDS = 16;
+
 const UNKNOWN: Greeting = { kind: "Unknown" };
 const HANDSHAKE = 0x16;
 const CLIENT_HELLO = 1;
 const SERVER_NAME = 0;
 
 /**
- * Reads the first bytes of a connection: TLS with its ClientHello (RFC 8446, 4.1.2), in however many records, the request line of plain HTTP,
- * or something else. `bytes` may hold more than the greeting. Never throws; costs as much as there are records. Pure.
+ * Reads the first bytes of a connection: TLS with its ClientHello (RFC 8446, 4.1.2), in a few records, the request line of plain HTTP,
+ * or something else. `bytes` may hold more than the greeting. Never throws. Pure.
  */
 export function readGreeting(bytes: Buffer): Greeting | Missing {
   if (bytes.length === 0) return missing(1);
@@ -27,7 +30,7 @@ export function readGreeting(bytes: Buffer): Greeting | Missing {
 
 /** A method and a space: `GET `. What follows is for who serves it. */
 function readRequestLine(bytes: Buffer): Greeting | Missing {
-  const [start = ""] = /^[A-Z]{0,16} ?/.exec(bytes.toString("latin1", 0, 17)) ?? [];
+  const [start = ""] = /^[A-Z]{1,16} ?/.exec(bytes.toString("latin1", 0, 17)) ?? [];
   if (start.length > 1 && start.endsWith(" ")) return { kind: "Http" };
   return start.length === bytes.length && start.length <= 16 ? missing(bytes.length + 1) : UNKNOWN;
 }
@@ -35,23 +38,28 @@ function readRequestLine(bytes: Buffer): Greeting | Missing {
 function readTls(bytes: Buffer): Greeting | Missing {
   const pieces: Buffer[] = [];
   let held = 0;
-  let wanted = 4;
-  for (let at = 0; held < wanted; ) {
-    if (bytes.length < at + 5) return isRecordStart(bytes, at) ? missing(at + 5) : UNKNOWN;
-    const length = bytes.readUInt16BE(at + 3);
-    // An empty record is not allowed for a handshake (RFC 8446, 5.1), and would make many of nothing.
-    if (!isRecordStart(bytes, at) || length === 0 || length > MAX_GREETING_BYTES) return UNKNOWN;
-    if (bytes.length < at + 5 + length) return missing(at + 5 + length);
-    pieces.push(bytes.subarray(at + 5, at + 5 + length));
-    held += length;
-    at += 5 + length;
-    if (held >= 4 && wanted === 4) {
-      const head = Buffer.concat(pieces);
-      wanted += head.readUIntBE(1, 3);
-      if (head[0] !== CLIENT_HELLO || wanted > MAX_GREETING_BYTES) return UNKNOWN;
-    }
+  for (let at = 0; ; ) {
+    const record = readRecord(bytes, at);
+    if ("kind" in record) return record;
+    if (pieces.push(record) > MOST_RECORDS) return UNKNOWN;
+    held += record.length;
+    at += 5 + record.length;
+    if (held < 4) continue;
+    const head = Buffer.concat(pieces);
+    const wanted = 4 + head.readUIntBE(1, 3);
+    if (head[0] !== CLIENT_HELLO || wanted > MAX_GREETING_BYTES) return UNKNOWN;
+    if (held >= wanted) return readHello(Buffer.concat(pieces).subarray(4, wanted));
   }
-  return readHello(Buffer.concat(pieces).subarray(4, wanted));
+}
+
+/** The content of the record that starts there. */
+function readRecord(bytes: Buffer, at: number): Buffer | Greeting | Missing {
+  if (!isRecordStart(bytes, at)) return UNKNOWN;
+  if (bytes.length < at + 5) return missing(at + 5);
+  const length = bytes.readUInt16BE(at + 3);
+  // An empty record is not allowed for a handshake (RFC 8446, 5.1), and would make many of nothing.
+  if (length === 0 || length > MAX_GREETING_BYTES) return UNKNOWN;
+  return bytes.length < at + 5 + length ? missing(at + 5 + length) : bytes.subarray(at + 5, at + 5 + length);
 }
 
 /** As far as there are bytes: a record of handshake messages, of TLS 1.x. */

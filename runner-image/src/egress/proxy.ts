@@ -110,7 +110,7 @@ interface Asked {
 async function serveStream(desk: Desk, stream: ServerHttp2Stream, { headers, target, signal }: Asked): Promise<void> {
   const { policy, inspector } = desk.ports;
   const grant = decideConnection(policy, target);
-  if (isDenial(grant)) return refuseNoted(desk, stream, { target, denial: grant });
+  if (isDenial(grant)) { refuseNoted(desk, stream, { target, denial: grant }); return; }
   const connection: EgressConnection = { target, grant, signal };
   if (headers[":method"] !== "CONNECT") inspector.serveStream(stream, headers, connection);
   else if (grant.kind === "Terminate") await openInspected(desk, stream, connection);
@@ -121,7 +121,7 @@ async function serveStream(desk: Desk, stream: ServerHttp2Stream, { headers, tar
 async function openInspected(desk: Desk, stream: ServerHttp2Stream, connection: EgressConnection): Promise<void> {
   stream.respond({ ":status": 200 });
   const opening = await awaitGreeting(stream, desk.limits.helloMs, connection.signal);
-  if (!isOpeningFor(opening, connection.target)) return refuseOpening(desk, stream, { target: connection.target, opening });
+  if (!isOpeningFor(opening, connection.target)) { refuseOpening(desk, stream, { target: connection.target, opening }); return; }
   if (opening.kind === "Http") desk.ports.inspector.serveHttp(stream, connection);
   else desk.ports.inspector.terminate(stream, connection);
 }
@@ -131,13 +131,13 @@ async function openTunnel(desk: Desk, stream: ServerHttp2Stream, connection: Egr
   const { target, grant, signal } = connection;
   const { dial, account, inspector } = desk.ports;
   const socket = await dial(target, grant.entries, signal);
-  if (isDenial(socket)) return refuseNoted(desk, stream, { target, denial: socket });
+  if (isDenial(socket)) { refuseNoted(desk, stream, { target, denial: socket }); return; }
   try {
     if (stream.destroyed || stream.closed) return;
     stream.respond({ ":status": 200 });
     const opening = await awaitGreeting(stream, desk.limits.helloMs, signal);
-    if (!isOpeningFor(opening, target)) return refuseOpening(desk, stream, { target, opening });
-    if (opening.kind === "Http") return inspector.serveHttp(stream, connection);
+    if (!isOpeningFor(opening, target)) { refuseOpening(desk, stream, { target, opening }); return; }
+    if (opening.kind === "Http") { inspector.serveHttp(stream, connection); return; }
     const count = account.note({ ...target, decision: "Allow", rule: grant.rule });
     await carryTunnel(stream, socket, { idleMs: desk.limits.idleMs, count, signal });
   } finally {
@@ -202,7 +202,8 @@ function answer(stream: ServerHttp2Stream, { status, message }: EgressDenial): v
   if (stream.destroyed || stream.closed || stream.headersSent) { stream.close(constants.NGHTTP2_CANCEL); return; }
   stream.setTimeout(ANSWER_MS, () => stream.close(constants.NGHTTP2_CANCEL));
   stream.respond({ ":status": status, "content-type": "text/plain; charset=utf-8" });
-  stream.end(stream.headRequest ? undefined : `${message}\n`);
+  // The answer to HEAD has ended with its headers.
+  if (!stream.writableEnded) stream.end(`${message}\n`);
   // Nothing of the request's body is wanted.
   stream.once("finish", () => stream.close(constants.NGHTTP2_NO_ERROR));
 }
