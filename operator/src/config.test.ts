@@ -43,6 +43,13 @@ test("every wrong variable is named with its value and the fix, all at once", ()
   );
 });
 
+test("a canary that is no address with a port ends the operator at its start", () => {
+  const read = (canary: string) => () => readConfig({ ...GOOD, PADDOCK_CANARIES: JSON.stringify([canary]) });
+  assert.deepEqual(readConfig(GOOD).canaries, []);
+  for (const canary of ["203.0.113.7:443", "[2001:db8::7]:65535"]) assert.deepEqual(read(canary)().canaries, [canary]);
+  for (const canary of ["203.0.113.7", "canary.example.com:443", "2001:db8::7:443", "203.0.113.7:0", "203.0.113.7:65536", "[203.0.113.7]:1", "300.0.0.1:1"]) assert.throws(read(canary), /PADDOCK_CANARIES/, canary);
+});
+
 test("a range that is no CIDR ends the operator at its start, not in each Environment", () => {
   const read = (range: string) => () => readConfig({ ...GOOD, PADDOCK_PRIVATE_RANGES: JSON.stringify([range]) });
   for (const range of ["0.0.0.0/8", "100.64.0.0/10", "::/127", "64:ff9b:1::/48", "fc00::/7", "ff00::/8", "FD00::/8"]) assert.deepEqual(read(range)().privateRanges, [range]);

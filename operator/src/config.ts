@@ -1,3 +1,4 @@
+import { isIP } from "node:net";
 import { z } from "zod";
 import { type NetworkPolicyPeer, isPropagable } from "./settings.ts";
 
@@ -12,6 +13,8 @@ export interface Config {
   readonly imagePullPolicy: "Always" | "IfNotPresent" | "Never";
   readonly dnsPeers: readonly NetworkPolicyPeer[];
   readonly privateRanges: readonly string[];
+  /** `IP:port` each. */
+  readonly canaries: readonly string[];
   readonly propagatedLabels: readonly string[];
   /** The release has the admission policy that stamps creators: only where the API server serves such policies. */
   readonly creatorStamp: boolean;
@@ -33,12 +36,15 @@ export interface Config {
 /** A variable that is missing or wrong. */
 export class ConfigError extends Error {}
 
+/** A probe has three seconds for all of its targets. */
+const MAX_CANARIES = 16;
 const LABEL = /^[a-z0-9]([-a-z0-9]*[a-z0-9])?$/;
 const LABEL_KEY = /^([a-z0-9]([-a-z0-9.]*[a-z0-9])?\/)?[A-Za-z0-9]([-A-Za-z0-9_.]*[A-Za-z0-9])?$/;
 const label = z.string().max(63).regex(LABEL);
 const labels = z.record(z.string(), z.string());
 const selector = z.object({ matchLabels: labels.optional() });
 const cidr = z.union([z.cidrv4(), z.cidrv6()]);
+const address = z.string().max(64).refine(isAddressWithPort);
 const peers = z.array(
   z.object({
     namespaceSelector: selector.optional(),
@@ -66,6 +72,7 @@ const RULES = {
   PADDOCK_IMAGE_PULL_POLICY: rule(z.enum(["Always", "IfNotPresent", "Never"]), "set it to Always, IfNotPresent or Never", "IfNotPresent"),
   PADDOCK_DNS_PEERS: rule(json(peers), "set it to a JSON list of NetworkPolicy peers", "[]"),
   PADDOCK_PRIVATE_RANGES: rule(json(z.array(cidr)), 'set it to a JSON list of CIDRs, e.g. ["10.0.0.0/8"]', "[]"),
+  PADDOCK_CANARIES: rule(json(z.array(address).max(MAX_CANARIES)), `set it to a JSON list of at most ${MAX_CANARIES} addresses with ports, e.g. ["203.0.113.7:443","[2001:db8::7]:443"]`, "[]"),
   PADDOCK_PROPAGATED_LABELS: rule(
     csv(z.string().max(317).regex(LABEL_KEY).refine(isPropagable)),
     "set it to keys of labels with commas between them, e.g. team,example.com/cost-centre: none that Paddock (paddock.dev/) or a GitOps tool finds its own objects by",
@@ -100,6 +107,7 @@ export function readConfig(env: Environment): Config {
     imagePullPolicy: read("PADDOCK_IMAGE_PULL_POLICY", RULES.PADDOCK_IMAGE_PULL_POLICY),
     dnsPeers: read("PADDOCK_DNS_PEERS", RULES.PADDOCK_DNS_PEERS) as readonly NetworkPolicyPeer[],
     privateRanges: read("PADDOCK_PRIVATE_RANGES", RULES.PADDOCK_PRIVATE_RANGES),
+    canaries: read("PADDOCK_CANARIES", RULES.PADDOCK_CANARIES),
     propagatedLabels: read("PADDOCK_PROPAGATED_LABELS", RULES.PADDOCK_PROPAGATED_LABELS),
     creatorStamp: read("PADDOCK_CREATOR_STAMP", RULES.PADDOCK_CREATOR_STAMP) === "true",
     logLevel: read("PADDOCK_LOG_LEVEL", RULES.PADDOCK_LOG_LEVEL),
@@ -120,6 +128,12 @@ export function loadConfig(): Config {
 
 function apiServerOf({ KUBERNETES_SERVICE_HOST: host, KUBERNETES_SERVICE_PORT: port, KUBECONFIG: kubeconfig }: Environment): Config["apiServer"] {
   return host === undefined || host === "" ? { kubeconfig } : { host, port: Number(port ?? "443") };
+}
+
+/** `203.0.113.7:443` or `[2001:db8::7]:443`. */
+function isAddressWithPort(text: string): boolean {
+  const [, v6, v4, port] = /^(?:\[([0-9A-Fa-f:.]+)\]|([0-9.]+)):([1-9][0-9]{0,4})$/.exec(text) ?? [];
+  return (v6 === undefined ? isIP(v4 ?? "") === 4 : isIP(v6) === 6) && Number(port) <= 65_535;
 }
 
 function rule<T>(schema: z.ZodType<T>, fix: string, fallback?: string): Rule<T> {

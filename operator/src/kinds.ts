@@ -15,7 +15,7 @@ import { scheduleKind } from "./schedule/schedule.ts";
 import { sessionKind } from "./session/session.ts";
 import { nextAfterRecord, nextAfterSession } from "./session/slots.ts";
 import type { Settings } from "./settings.ts";
-import { BY_AGENT, BY_ENVIRONMENT_LIVE, BY_NAMESPACE, BY_SESSION_UID, BY_UID, EVERY, OPEN, admission, agents, approvals, budgets, environments, networkPolicies, pods, records, schedules, serviceAccounts, sessions } from "./sources.ts";
+import { BY_AGENT, BY_ENVIRONMENT_LIVE, BY_NAMESPACE, BY_SESSION_UID, BY_UID, EVERY, OPEN, admission, agents, approvals, budgets, environments, networkPolicies, pods, records, schedules, serviceAccounts, sessions, workspaceClaims } from "./sources.ts";
 import { keyOf, nameOf, ownKey, ownerKeys } from "./wakes.ts";
 
 /** What the table needs besides the ports of every kind. */
@@ -64,6 +64,7 @@ export function createKinds({ settings, namespaces, ...ports }: KindsOptions): r
         wokenBy(budgets, ({ environmentUid }, read) => read.list(environments, BY_UID, environmentUid).flatMap((environment) => unbound(read.list(sessions, BY_ENVIRONMENT_LIVE, nameOf(environment))).map(keyOf))),
         wokenBy(pods, ownerKeys("Session")),
         wokenBy(approvals, ownerKeys("Session")),
+        wokenBy(workspaceClaims, ownerKeys("Session")),
         wokenBy(records, ({ namespace, name }) => [{ namespace, name }]),
       ],
     }),

@@ -1,5 +1,5 @@
 import { type Observation, type ObserveOptions, observeResource } from "./cluster/observe.ts";
-import { AGENTS, APPROVALS, ENVIRONMENTS, NETWORK_POLICIES, type ObservedResource, PODS, SCHEDULES, SERVICE_ACCOUNTS, SESSIONS } from "./cluster/resources.ts";
+import { AGENTS, APPROVALS, ENVIRONMENTS, NETWORK_POLICIES, type ObservedResource, PODS, SCHEDULES, SERVICE_ACCOUNTS, SESSIONS, WORKSPACE_CLAIMS } from "./cluster/resources.ts";
 import type { VersionedCache } from "./cluster/writer.ts";
 import type { Observed, Source } from "./kernel/kind.ts";
 import type { Feeds } from "./kernel/manager.ts";
@@ -26,6 +26,7 @@ const OBSERVED = [
   watching(PODS),
   watching(NETWORK_POLICIES),
   watching(SERVICE_ACCOUNTS),
+  watching(WORKSPACE_CLAIMS),
 ];
 
 /** The cluster's part of the observed world. */

@@ -12,7 +12,7 @@ import { createMetrics } from "./telemetry/metrics.ts";
 
 // The whole operator between a fake API server and a gateway that keeps records in memory.
 
-const WATCHES = 8;
+const WATCHES = 9;
 const OURS = "/apis/paddock.dev/v1alpha1";
 
 interface FakeGateway {

@@ -148,6 +148,7 @@ function settingsOf(config: Config, gatewayCa: () => string): () => Settings {
     gatewayCa: gatewayCa(),
     dnsPeers: config.dnsPeers,
     privateRanges: config.privateRanges,
+    canaries: config.canaries,
     releaseNamespace: config.namespace,
     propagatedLabels: config.propagatedLabels,
     logLevel: config.logLevel,

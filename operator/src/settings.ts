@@ -20,6 +20,8 @@ export interface Settings {
   readonly dnsPeers: readonly NetworkPolicyPeer[];
   /** CIDRs that runners never reach: private, link-local, CGNAT, metadata, cluster and node ranges. */
   readonly privateRanges: readonly string[];
+  /** Addresses that no sandbox may reach, each as `IP:port`, which probes try besides the usual ones. */
+  readonly canaries: readonly string[];
   readonly releaseNamespace: string;
   /** Keys of labels of a Session that its pods get too; of these only propagable ones. */
   readonly propagatedLabels: readonly string[];

@@ -7,7 +7,7 @@ import type { Session } from "@paddock/api/session";
 import type { BudgetView, RecordView } from "@paddock/api/wire/records";
 import type { Key, Observed, Source } from "./kernel/kind.ts";
 
-// What the operator observes. A pod, policy or service account is cached as the slim part that some decision reads.
+// What the operator observes. A pod, claim, policy or service account is cached as the slim part that some decision reads.
 
 export interface PodView extends Observed {
   readonly spec: { readonly nodeName?: string };
@@ -32,6 +32,11 @@ export interface ContainerStatusView {
   };
 }
 
+/** A claim for a session's workspace. */
+export interface ClaimView extends Observed {
+  readonly status: { readonly phase?: string };
+}
+
 export interface PolicyView extends Observed {
   /** Whole when the policy has our managed-by label; of all others only podSelector and policyTypes. */
   readonly spec: Readonly<Record<string, unknown>>;
@@ -49,6 +54,8 @@ export const schedules: Source<Schedule> = { name: "schedules" };
 export const approvals: Source<Approval> = { name: "approvals" };
 /** Pods with our managed-by label. Indexes `session-uid` (the label paddock.dev/session-uid) and `added-labels`. */
 export const pods: Source<PodView> = { name: "pods" };
+/** PersistentVolumeClaims with our managed-by label. */
+export const workspaceClaims: Source<ClaimView> = { name: "persistentvolumeclaims" };
 /** All network policies, foreign ones too. Index `namespace`. */
 export const networkPolicies: Source<PolicyView> = { name: "networkpolicies" };
 /** Service accounts with our managed-by label. Index `namespace`. */

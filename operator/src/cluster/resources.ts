@@ -8,7 +8,7 @@ import type { Schedule } from "@paddock/api/schedule";
 import type { Session } from "@paddock/api/session";
 import type { Observed, Source } from "../kernel/kind.ts";
 import * as sources from "../sources.ts";
-import { isFinished, slimApproval, slimMeta, slimPod, slimPolicy, slimResource, slimSession } from "./slim.ts";
+import { isFinished, slimApproval, slimClaim, slimMeta, slimPod, slimPolicy, slimResource, slimSession } from "./slim.ts";
 
 /** An object as the API server sends it. */
 export interface RawObject {
@@ -36,6 +36,7 @@ export const ENDPOINTS = {
   Approval: ours("Approval"),
   Pod: { base: "/api/v1", plural: "pods" },
   ServiceAccount: { base: "/api/v1", plural: "serviceaccounts" },
+  PersistentVolumeClaim: { base: "/api/v1", plural: "persistentvolumeclaims" },
   ConfigMap: { base: "/api/v1", plural: "configmaps" },
   NetworkPolicy: { base: "/apis/networking.k8s.io/v1", plural: "networkpolicies" },
 } as const satisfies Readonly<Record<string, Endpoint>>;
@@ -127,6 +128,14 @@ export const NETWORK_POLICIES: ObservedResource<sources.PolicyView> = {
   endpoint: ENDPOINTS.NetworkPolicy,
   slim: slimPolicy,
   indexes: byNamespace,
+};
+
+export const WORKSPACE_CLAIMS: ObservedResource<sources.ClaimView> = {
+  source: sources.workspaceClaims,
+  endpoint: ENDPOINTS.PersistentVolumeClaim,
+  labelSelector: OURS,
+  slim: slimClaim,
+  indexes: {},
 };
 
 export const SERVICE_ACCOUNTS: ObservedResource<Observed> = {

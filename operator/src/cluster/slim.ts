@@ -3,7 +3,7 @@ import { API_VERSION, GROUP, type KindName } from "@paddock/api/group";
 import { LABELS, MANAGED_BY } from "@paddock/api/names";
 import type { BaseStatus, ObjectMeta, Resource } from "@paddock/api/object";
 import type { Session, SessionStatus } from "@paddock/api/session";
-import type { PodView, PolicyView } from "../sources.ts";
+import type { ClaimView, PodView, PolicyView } from "../sources.ts";
 import { intern } from "./intern.ts";
 import type { RawObject } from "./resources.ts";
 
@@ -75,6 +75,11 @@ export function slimPod(raw: RawObject): PodView {
   const { phase, podIP, startTime, reason, message, conditions, containerStatuses } = (raw.status ?? {}) as PodView["status"];
   const told = { phase, podIP, startTime, reason, message, conditions: conditions?.map(slimCondition), containerStatuses: containerStatuses?.map(slimContainer) };
   return { metadata: slimMeta(raw), spec: spec.nodeName === undefined ? {} : { nodeName: spec.nodeName }, status: present(told) };
+}
+
+export function slimClaim(raw: RawObject): ClaimView {
+  const { phase } = (raw.status ?? {}) as ClaimView["status"];
+  return { metadata: slimMeta(raw), status: present({ phase }) };
 }
 
 type ContainerStatus = NonNullable<PodView["status"]["containerStatuses"]>[number];

@@ -154,8 +154,8 @@ function requireOurs(wanted: Manifest, existing: RawObject): void {
 function isLeftover({ kind, metadata }: Manifest, existing: RawObject): boolean {
   if (isOurs(metadata.ownerReferences ?? [], existing) || existing.metadata.labels?.[LABELS.managedBy] !== MANAGED_BY) return false;
   if (kind === "Pod" || existing.metadata.deletionTimestamp !== undefined) return true;
-  // An Approval without owner is nobody's: the collector will not take it away.
-  return kind === "Approval" && haveNamesake(metadata.ownerReferences ?? [], existing.metadata.ownerReferences ?? []);
+  // One without owner is nobody's: the collector will not take it away.
+  return (kind === "Approval" || kind === "PersistentVolumeClaim") && haveNamesake(metadata.ownerReferences ?? [], existing.metadata.ownerReferences ?? []);
 }
 
 function haveNamesake(owners: readonly OwnerReference[], existing: readonly OwnerReference[]): boolean {

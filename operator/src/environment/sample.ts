@@ -21,6 +21,7 @@ export const settings: Settings = {
   gatewayCa: "",
   dnsPeers: [{ namespaceSelector: { matchLabels: { "kubernetes.io/metadata.name": "kube-system" } }, podSelector: { matchLabels: { "k8s-app": "kube-dns" } } }],
   privateRanges: ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10", "fc00::/7", "fe80::/10"],
+  canaries: [],
   releaseNamespace: "paddock-system",
   propagatedLabels: [],
   logLevel: "info",

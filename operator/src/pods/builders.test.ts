@@ -6,6 +6,7 @@ import type { Environment } from "@paddock/api/environment";
 import { at, record, session, settings } from "../session/sample.ts";
 import { buildRunnerPod } from "./runner.ts";
 import { buildSandboxPod } from "./sandbox.ts";
+import { buildWorkspaceClaim } from "./workspace.ts";
 
 // The golden files are what reviewers read. After a wanted change: node --test --test-update-snapshots operator/src/pods/builders.test.ts
 
@@ -44,9 +45,28 @@ test("no pod builder changes what it is given, and equal input gives equal pods"
 
 test("the sandbox pod holds no secret, no token and no volume but empty directories", () => {
   const { spec } = buildSandboxPod(parts, 1, at(0));
-  assert.deepEqual(spec.volumes.map((volume) => Object.keys(volume).sort()), [["emptyDir", "name"], ["emptyDir", "name"]]);
+  assert.deepEqual(spec.volumes.map((volume) => Object.keys(volume).sort()), [["emptyDir", "name"], ["emptyDir", "name"], ["emptyDir", "name"]]);
   assert.equal(spec.automountServiceAccountToken, false);
-  assert.deepEqual(spec.containers.map(({ env }) => env.map(({ name }) => name)), [["PADDOCK_WORKSPACE"]]);
+  assert.deepEqual(spec.containers.map(({ env }) => env.map(({ name }) => name)), [["PADDOCK_WORKSPACE", "PADDOCK_HOST_IP"]]);
+});
+
+test("a runner has the values of credentials and authorities as optional files of one key each, apart from a model of the same name", (t) => {
+  const secretKeyRef = { name: "git", key: "token" };
+  const change = {
+    models: [{ name: "git", model: "x", baseURL: "https://a.example/v1", apiKey: { secretKeyRef: { name: "openai", key: "api-key" } } }],
+    credentials: [{ name: "git", secretKeyRef, hosts: ["git.example.com"] }],
+    network: { allowedHosts: [{ host: "git.example.com" }], caBundle: { configMapKeyRef: { name: "company", key: "roots.pem" } } },
+  };
+  const given = { ...withSpec(change), settings: { ...settings, canaries: ["203.0.113.7:443"] } };
+  t.assert.fileSnapshot(buildRunnerPod(given, 1, at(0)), join(import.meta.dirname, "runner-files.golden.yaml"), golden);
+});
+
+test("a workspace that is kept is a claim, which the pod's own storage does not count", (t) => {
+  const { spec } = buildSandboxPod(withSpec({ sandbox: { workspace: { size: "20Gi", persistence: "Session" } } }), 2, at(0));
+  assert.deepEqual(spec.volumes[0], { name: "workspace", persistentVolumeClaim: { claimName: "notes-w" } });
+  assert.equal(spec.containers[0]?.resources.limits["ephemeral-storage"], "512Mi");
+  const kept = { ...bundle.environment, spec: { ...bundle.environment.spec, sandbox: { workspace: { size: "20Gi", persistence: "Session" as const, storageClassName: "fast" } } } };
+  t.assert.fileSnapshot(buildWorkspaceClaim(session(), kept), join(import.meta.dirname, "workspace.golden.yaml"), golden);
 });
 
 test("a runner has a credential for each model with an API key, and none in its environment variables", () => {

@@ -1,5 +1,5 @@
 import type { EnvironmentSpec } from "@paddock/api/environment";
-import { LABELS, MANAGED_BY, POD_SERVICE_ACCOUNT, ownerReference, shorten } from "@paddock/api/names";
+import { LABELS, MANAGED_BY, POD_SERVICE_ACCOUNT, ownerReference, shorten, workspaceClaimName } from "@paddock/api/names";
 import type { Session } from "@paddock/api/session";
 import type { RecordView } from "@paddock/api/wire/records";
 import { type Settings, isPropagable } from "../settings.ts";
@@ -17,6 +17,8 @@ export interface PodParts {
 export interface PodSpecParts {
   readonly environment: EnvironmentSpec;
   readonly settings: Settings;
+  /** Name of the claim for the workspace, where the Environment keeps that. */
+  readonly workspaceClaim: string;
   /** Seconds after which the kubelet ends the pod whatever else happens; at least 1. */
   readonly activeDeadlineSeconds: number;
 }
@@ -58,7 +60,7 @@ function propagated(given: Readonly<Record<string, string>>, keys: readonly stri
 export function podSpecParts({ session, bundle, settings, deadline }: PodParts, now: Date): PodSpecParts {
   const left = deadline === undefined ? bundle.limits.timeoutSeconds : Math.max(0, Math.ceil((Date.parse(deadline) - now.getTime()) / 1000));
   const net = session.spec.mode === "Conversation" ? CONVERSATION_SECONDS : left + NET_SECONDS;
-  return { environment: bundle.environment.spec, settings, activeDeadlineSeconds: net };
+  return { environment: bundle.environment.spec, settings, workspaceClaim: workspaceClaimName(session.metadata.name), activeDeadlineSeconds: net };
 }
 
 /** Members of the spec that runner and sandbox share: an account without rights and without a token, no second life, and where the Environment puts them. */

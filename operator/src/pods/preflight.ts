@@ -1,5 +1,5 @@
 import type { Environment } from "@paddock/api/environment";
-import { LABELS, MANAGED_BY, ownerReference, runnerPodName, sandboxPodName, shorten } from "@paddock/api/names";
+import { LABELS, MANAGED_BY, ownerReference, runnerPodName, sandboxPodName, shorten, workspaceClaimName } from "@paddock/api/names";
 import type { Manifest } from "../kernel/kind.ts";
 import type { Settings } from "../settings.ts";
 import { buildRunnerSpec } from "./runner.ts";
@@ -11,7 +11,7 @@ import { buildSandboxSpec } from "./sandbox.ts";
  */
 export function buildPreflightPods(environment: Pick<Environment, "apiVersion" | "kind" | "metadata" | "spec">, settings: Settings): readonly Manifest[] {
   const { metadata, spec } = environment;
-  const parts = { environment: spec, settings, activeDeadlineSeconds: 60 };
+  const parts = { environment: spec, settings, workspaceClaim: workspaceClaimName(metadata.name), activeDeadlineSeconds: 60 };
   const metaOf = (component: "runner" | "sandbox", name: string) => ({
     name,
     namespace: metadata.namespace,

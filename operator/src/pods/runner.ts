@@ -1,6 +1,5 @@
-import { posix } from "node:path";
-import type { ModelEndpoint } from "@paddock/api/environment";
-import { GATEWAY_AUDIENCE, credentialPath, modelCredential, runnerPodName, shorten } from "@paddock/api/names";
+import { GATEWAY_AUDIENCE, runnerPodName } from "@paddock/api/names";
+import { buildRunnerFiles } from "./credentials.ts";
 import { type PodParts, type PodSpecParts, buildPodMeta, buildSharedSpec, podSpecParts } from "./meta.ts";
 import { type ResourceDefaults, buildResources } from "./resources.ts";
 import { READ_ONLY_MODE, RUNNER_UID, buildContainerSecurity, buildPodSecurity } from "./security.ts";
@@ -10,7 +9,7 @@ const DEFAULTS: ResourceDefaults = {
   limits: { cpu: "1", memory: "512Mi", "ephemeral-storage": "256Mi" },
 };
 
-/** The n-th runner pod of a session: the harness, with the credentials of its frozen Environment's models as files. Pure. */
+/** The n-th runner pod of a session: the harness, with the credentials of its frozen Environment as files. Pure. */
 export function buildRunnerPod(parts: PodParts, attempt: number, now: Date) {
   return {
     apiVersion: "v1",
@@ -22,7 +21,7 @@ export function buildRunnerPod(parts: PodParts, attempt: number, now: Date) {
 
 export function buildRunnerSpec(parts: PodSpecParts) {
   const { environment, settings } = parts;
-  const credentials = environment.models.flatMap(buildCredential);
+  const files = buildRunnerFiles(environment);
   return {
     ...buildSharedSpec(parts),
     terminationGracePeriodSeconds: 10,
@@ -37,6 +36,8 @@ export function buildRunnerSpec(parts: PodSpecParts) {
           { name: "PADDOCK_GATEWAY_CA", value: settings.gatewayCa },
           { name: "PADDOCK_POD_NAME", valueFrom: { fieldRef: { fieldPath: "metadata.name" } } },
           { name: "PADDOCK_POD_UID", valueFrom: { fieldRef: { fieldPath: "metadata.uid" } } },
+          { name: "PADDOCK_PRIVATE_RANGES", value: JSON.stringify(settings.privateRanges) },
+          { name: "PADDOCK_CANARIES", value: JSON.stringify(settings.canaries) },
           { name: "PADDOCK_LOG_LEVEL", value: settings.logLevel },
         ],
         resources: buildResources(environment.runner?.resources, DEFAULTS),
@@ -45,12 +46,12 @@ export function buildRunnerSpec(parts: PodSpecParts) {
         terminationMessagePolicy: "FallbackToLogsOnError",
         volumeMounts: [
           { name: "token", mountPath: "/run/paddock/token", readOnly: true },
-          ...credentials.map(({ mount }) => mount),
+          ...files.mounts,
           { name: "tmp", mountPath: "/tmp" },
         ],
       },
     ],
-    volumes: [buildTokenVolume(), ...credentials.map(({ volume }) => volume), { name: "tmp", emptyDir: { sizeLimit: "64Mi" } }],
+    volumes: [buildTokenVolume(), ...files.volumes, { name: "tmp", emptyDir: { sizeLimit: "64Mi" } }],
   };
 }
 
@@ -58,21 +59,4 @@ export function buildRunnerSpec(parts: PodSpecParts) {
 function buildTokenVolume() {
   const token = { serviceAccountToken: { audience: GATEWAY_AUDIENCE, expirationSeconds: 600, path: "token" } };
   return { name: "token", projected: { defaultMode: READ_ONLY_MODE, sources: [token] } };
-}
-
-// A whole directory, so that a rotated Secret arrives; optional, so that the runner itself can say what is missing.
-function buildCredential({ name, apiKey }: ModelEndpoint) {
-  if (apiKey === undefined) return [];
-  const credential = modelCredential(name);
-  const path = credentialPath(credential);
-  const volume = shorten(credential);
-  return [
-    {
-      mount: { name: volume, mountPath: posix.dirname(path), readOnly: true },
-      volume: {
-        name: volume,
-        secret: { secretName: apiKey.secretKeyRef.name, optional: true, defaultMode: READ_ONLY_MODE, items: [{ key: apiKey.secretKeyRef.key, path: posix.basename(path) }] },
-      },
-    },
-  ];
 }

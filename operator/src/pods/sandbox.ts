@@ -1,15 +1,17 @@
-import { SANDBOX_PORT, sandboxPodName } from "@paddock/api/names";
+import { SANDBOX_PORT, SANDBOX_TRUST_DIRECTORY, sandboxPodName } from "@paddock/api/names";
 import { parseQuantity } from "@paddock/api/quantity";
 import { type PodParts, type PodSpecParts, buildPodMeta, buildSharedSpec, podSpecParts } from "./meta.ts";
 import { type ResourceDefaults, buildResources } from "./resources.ts";
 import { SANDBOX_UID, buildContainerSecurity, buildPodSecurity } from "./security.ts";
+import { workspaceOf } from "./workspace.ts";
 
 const WORKSPACE = "/workspace";
-const WORKSPACE_SIZE = "1Gi";
 const TMP_SIZE = "256Mi";
+/** The image's certificates and those of the session, several times over. */
+const TRUST_SIZE = "4Mi";
 const MEBIBYTE = 2 ** 20;
 
-/** What commands leave behind beside the workspace: /tmp and the container's log. */
+/** What commands leave behind beside the workspace: /tmp, certificates and the container's log. */
 const BESIDE_MEBIBYTES = 512;
 
 /** The n-th sandbox pod of a session: where model-written commands run. It gets no secret, no token and no resolver. Pure. */
@@ -23,9 +25,9 @@ export function buildSandboxPod(parts: PodParts, n: number, now: Date) {
 }
 
 export function buildSandboxSpec(parts: PodSpecParts) {
-  const { environment, settings } = parts;
-  const { image, resources, runtimeClassName, userNamespaces, workspace } = environment.sandbox ?? {};
-  const size = String(workspace?.size ?? WORKSPACE_SIZE);
+  const { environment, settings, workspaceClaim } = parts;
+  const { image, resources, runtimeClassName, userNamespaces } = environment.sandbox ?? {};
+  const { size, isKept } = workspaceOf(environment);
   return {
     ...buildSharedSpec(parts),
     terminationGracePeriodSeconds: 2,
@@ -40,26 +42,32 @@ export function buildSandboxSpec(parts: PodSpecParts) {
         name: "sandbox",
         image: image ?? settings.sandboxImage,
         imagePullPolicy: settings.imagePullPolicy,
-        env: [{ name: "PADDOCK_WORKSPACE", value: WORKSPACE }],
+        env: [
+          { name: "PADDOCK_WORKSPACE", value: WORKSPACE },
+          // For the probe: what it must not reach on its own node.
+          { name: "PADDOCK_HOST_IP", valueFrom: { fieldRef: { fieldPath: "status.hostIP" } } },
+        ],
         ports: [{ name: "tools", containerPort: SANDBOX_PORT, protocol: "TCP" }],
-        resources: buildResources(resources, defaultsFor(size)),
+        resources: buildResources(resources, defaultsFor(isKept ? 0 : (parseQuantity(size) ?? 0))),
         securityContext: buildContainerSecurity(),
         volumeMounts: [
           { name: "workspace", mountPath: WORKSPACE },
           { name: "tmp", mountPath: "/tmp" },
+          { name: "trust", mountPath: SANDBOX_TRUST_DIRECTORY },
         ],
       },
     ],
     volumes: [
-      { name: "workspace", emptyDir: { sizeLimit: size } },
+      { name: "workspace", ...(isKept ? { persistentVolumeClaim: { claimName: workspaceClaim } } : { emptyDir: { sizeLimit: size } }) },
       { name: "tmp", emptyDir: { sizeLimit: TMP_SIZE } },
+      { name: "trust", emptyDir: { sizeLimit: TRUST_SIZE } },
     ],
   };
 }
 
-// The kubelet counts emptyDirs against the container's limit, so that one grows with the workspace.
-function defaultsFor(size: string): ResourceDefaults {
-  const storage = `${Math.ceil((parseQuantity(size) ?? 0) / MEBIBYTE) + BESIDE_MEBIBYTES}Mi`;
+// The kubelet counts emptyDirs against the container's limit, so that one grows with a workspace that is no volume of its own.
+function defaultsFor(workspaceBytes: number): ResourceDefaults {
+  const storage = `${Math.ceil(workspaceBytes / MEBIBYTE) + BESIDE_MEBIBYTES}Mi`;
   return {
     requests: { cpu: "100m", memory: "128Mi", "ephemeral-storage": "64Mi" },
     limits: { cpu: "1", memory: "1Gi", "ephemeral-storage": storage },

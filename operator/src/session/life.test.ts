@@ -11,8 +11,8 @@ import type { Session } from "@paddock/api/session";
 import type { RecordView } from "@paddock/api/wire/records";
 import type { Action, Fault, Key, Ports, Read, Source } from "../kernel/kind.ts";
 import { type PassResult, reconcile } from "../kernel/reconcile.ts";
-import { type PodView, agents, environments, pods as podSource, records as recordSource, sessions } from "../sources.ts";
-import { agent, at, environment, pod, record, session, settings } from "./sample.ts";
+import { type ClaimView, type PodView, agents, environments, pods as podSource, records as recordSource, sessions, workspaceClaims } from "../sources.ts";
+import { agent, at, claim, environment, keptRecord, pod, record, session, settings } from "./sample.ts";
 import { sessionKind } from "./session.ts";
 
 // A world of one session, small enough for a test: an API server and a gateway with their rules, a kubelet, a runner that follows a script,
@@ -29,6 +29,7 @@ interface State {
   readonly environment: Environment;
   /** The Session was deleted. */
   readonly isGone?: boolean;
+  readonly claims?: readonly ClaimView[];
   /** What the kubelet says of images; absent or "" when it can pull them. */
   readonly imageTrouble?: string;
 }
@@ -99,7 +100,7 @@ function createSmallWorld(scripts: readonly (readonly Deed[])[], first: Session 
   const act = (action: Action): void => {
     switch (action.verb) {
       case "create":
-        return create(action.object.metadata.name, action.object.metadata.labels?.[LABELS.component] === "runner" ? "runner" : "sandbox");
+        return action.object.kind === "PersistentVolumeClaim" ? keep() : create(action.object.metadata.name, action.object.metadata.labels?.[LABELS.component] === "runner" ? "runner" : "sandbox");
       case "delete":
         return remove(action.resource, action.uid);
       case "bind":
@@ -114,13 +115,16 @@ function createSmallWorld(scripts: readonly (readonly Deed[])[], first: Session 
         throw new Error(`a Session asks for ${action.verb}`);
     }
   };
+  const keep = (): void => change({ claims: [...(state.claims ?? []), claim("Pending")] });
   const remove = (resource: "Pod" | "Session", uid: string): void => (resource === "Session" ? change({ isGone: true }) : terminate(uid));
   const terminate = (uid: string): void => {
     const target = state.pods.find(({ metadata }) => metadata.uid === uid);
     if (target !== undefined) changePod(uid, { metadata: { ...target.metadata, deletionTimestamp: now().toISOString() } });
   };
   const bind = (startTime: string): void => {
-    if (state.record === undefined) change({ record: record({ bundle: { ...record().bundle, startTime } }) });
+    if (state.record !== undefined) return;
+    const { bundle } = state.environment.spec.sandbox?.workspace?.persistence === "Session" ? keptRecord() : record();
+    change({ record: record({ bundle: { ...bundle, startTime } }) });
   };
   const register = (podUid: string): void => {
     if (state.record === undefined || state.record.runner.podUid === podUid) return;
@@ -251,8 +255,8 @@ function attempt(write: () => void): Promise<void> {
   return Promise.resolve().then(write);
 }
 
-function readerOf({ session: self, pods, record: log, environment: live, isGone = false }: State): Read {
-  const objects: Readonly<Record<string, readonly unknown[]>> = { [agents.name]: [agent], [environments.name]: [live], [sessions.name]: isGone ? [] : [self], [podSource.name]: pods };
+function readerOf({ session: self, pods, record: log, environment: live, isGone = false, claims = [] }: State): Read {
+  const objects: Readonly<Record<string, readonly unknown[]>> = { [agents.name]: [agent], [environments.name]: [live], [sessions.name]: isGone ? [] : [self], [podSource.name]: pods, [workspaceClaims.name]: claims };
   const isNamed = ({ namespace, name }: Key) => (item: unknown): boolean => {
     const { metadata } = item as { readonly metadata: Key };
     return metadata.namespace === namespace && metadata.name === name;
@@ -337,6 +341,16 @@ test("a session with a sandbox gets it when the log asks", async () => {
     "delete notes-r1", "delete notes-s1", "status Completed", "acknowledge",
   ]);
   assertOver(world, "Completed");
+  await assertSilent(world);
+});
+
+test("a workspace that is kept has one claim for all sandboxes of the session, which the operator never takes away", async () => {
+  const world = createSmallWorld([["turn", "sandbox", "tool", "sandbox", "tool", "finish"]]);
+  world.change({ environment: { ...environment, spec: { ...environment.spec, sandbox: { workspace: { persistence: "Session" } } } } });
+  const writes = await live(world);
+  assertOver(world, "Completed");
+  assert.deepEqual(writes.filter((write) => /^(create|delete) notes-[sw]/.test(write)), ["create notes-w", "create notes-s1", "delete notes-s1", "create notes-s2", "delete notes-s2"]);
+  assert.equal(world.state().claims?.length, 1);
   await assertSilent(world);
 });
 

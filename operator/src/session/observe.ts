@@ -1,12 +1,12 @@
 import type { Agent } from "@paddock/api/agent";
 import { type Approval, isGenuine } from "@paddock/api/approval";
 import type { Environment } from "@paddock/api/environment";
-import { LABELS, runnerPodName, sandboxPodName } from "@paddock/api/names";
+import { LABELS, runnerPodName, sandboxPodName, workspaceClaimName } from "@paddock/api/names";
 import type { Session } from "@paddock/api/session";
 import type { BudgetView, RecordView } from "@paddock/api/wire/records";
 import type { Key, Read } from "../kernel/kind.ts";
 import type { Settings } from "../settings.ts";
-import { BY_SESSION_UID, BY_UID, type PodView, agents, approvals, budgetKey, budgets, environments, pods, records, sessions } from "../sources.ts";
+import { BY_SESSION_UID, BY_UID, type ClaimView, type PodView, agents, approvals, budgetKey, budgets, environments, pods, records, sessions, workspaceClaims } from "../sources.ts";
 import { findObstacle } from "./binding.ts";
 import { isFinished } from "./claim.ts";
 import { type Queued, type Slots, standingOf } from "./slots.ts";
@@ -28,6 +28,8 @@ export interface SessionWorld {
   readonly queued?: Queued | undefined;
   /** Pods of this Session: owned by it, labelled as its own and named as the operator names them. */
   readonly pods: readonly PodView[];
+  /** What this Session's workspace is kept in, if it has that; somebody else's claim of that name is none. */
+  readonly claim?: ClaimView | undefined;
   /** Other pods under the names that this Session's newest pods have. */
   readonly strangers: readonly PodView[];
 }
@@ -55,6 +57,7 @@ export function observeSession(read: Read, key: Key, { settings, slots }: Surrou
     budget: environment === undefined ? undefined : read.get(budgets, budgetKey(environment.metadata.uid)),
     approvals: read.list(approvals, BY_SESSION_UID, self.metadata.uid).filter(isGenuine),
     pods: read.list(pods, BY_SESSION_UID, self.metadata.uid).filter(isOurs),
+    claim: observeClaim(self, read),
     strangers: podNames(self, record).flatMap((name) => read.get(pods, { namespace, name }) ?? []).filter((pod) => !isOurs(pod)),
   };
   return { ...world, queued: observeQueue(world, read, slots) };
@@ -64,6 +67,11 @@ function observeQueue(world: SessionWorld, read: Read, slots: Slots): Queued | u
   const { self, record, environment, isRecordsSynced } = world;
   if (!isRecordsSynced || environment === undefined || isFinished(self) || standingOf(self, record) !== "Wants") return undefined;
   return findObstacle(world) === undefined ? slots.claim(read, self, environment) : undefined;
+}
+
+function observeClaim({ metadata: { name, namespace, uid } }: Session, read: Read): ClaimView | undefined {
+  const claim = read.get(workspaceClaims, { namespace, name: workspaceClaimName(name) });
+  return claim?.metadata.ownerReferences?.some((owner) => owner.uid === uid) === true ? claim : undefined;
 }
 
 const POD_NAMES: ReadonlyMap<string, (session: string, n: number) => string> = new Map([["runner", runnerPodName], ["sandbox", sandboxPodName]]);

@@ -5,7 +5,7 @@ import { LABELS, MANAGED_BY, ownerReference, traceIdOf } from "@paddock/api/name
 import type { Session, SessionSpec, SessionStatus } from "@paddock/api/session";
 import type { ApprovalView, RecordView } from "@paddock/api/wire/records";
 import type { Settings } from "../settings.ts";
-import type { PodView } from "../sources.ts";
+import type { ClaimView, PodView } from "../sources.ts";
 import type { SessionWorld } from "./observe.ts";
 
 // Values that tests of this folder start from. All times count from START.
@@ -25,6 +25,7 @@ export const settings: Settings = {
   gatewayCa: "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n",
   dnsPeers: [],
   privateRanges: ["10.0.0.0/8"],
+  canaries: [],
   releaseNamespace: "paddock-system",
   propagatedLabels: [],
   logLevel: "info",
@@ -114,6 +115,18 @@ export function pod(name: string, component: "runner" | "sandbox", { status = { 
     spec: {},
     status,
   };
+}
+
+/** The claim for the sample session's workspace. */
+export function claim(phase: string, metadata: Partial<ClaimView["metadata"]> = {}): ClaimView {
+  return { metadata: { ...meta, name: "notes-w", uid: "uid-of-notes-w", labels: { [LABELS.managedBy]: MANAGED_BY }, ownerReferences: [ownerReference(session())], ...metadata }, status: { phase } };
+}
+
+/** The sample record of a session whose Environment keeps workspaces. */
+export function keptRecord(change: Partial<RecordView> = {}, storageClassName?: string): RecordView {
+  const { bundle } = record();
+  const workspace = { persistence: "Session" as const, ...(storageClassName === undefined ? {} : { storageClassName }) };
+  return record({ bundle: { ...bundle, environment: { ...bundle.environment, spec: { ...bundle.environment.spec, sandbox: { workspace } } } }, ...change });
 }
 
 export const running: PodView["status"] = { phase: "Running", podIP: "10.0.0.7", containerStatuses: [{ name: "main", state: { running: { startedAt: START } } }] };

@@ -12,6 +12,7 @@ import { MAX_MESSAGE } from "./claim.ts";
 import type { SessionWorld } from "./observe.ts";
 import { describeEnd, describeWait, slowStartLeftMs } from "./pod-trouble.ts";
 import { isReleased } from "./slots.ts";
+import { decideWorkspace, workspaceTroubleOf } from "./workspace.ts";
 import { deletePods, findPod, hasEnded, isRunning, supersededPods } from "./pods.ts";
 
 /** The sandbox's part of a plan. `trouble`: why it does not come up, for people. */
@@ -54,8 +55,10 @@ function makeSandbox(world: SessionWorld, record: RecordView, now: Date): Sandbo
   if (delay > 0) return { actions: [], requeueAfterMs: delay };
   const ground = groundOf(world);
   if (!ground.isFirm) return { actions: [], trouble: ground };
+  const { actions, leaving } = decideWorkspace(world, record);
+  if (leaving !== undefined) return { actions: [], trouble: { reason: "Starting", message: leaving.message }, requeueAfterMs: leaving.retryMs };
   const object = buildSandboxPod({ session: world.self, bundle: record.bundle, deadline: record.deadline, settings: world.settings }, n, now);
-  return { actions: [...deletePods(supersededPods(world.pods, "sandbox", names)), { verb: "create", object }], requeueAfterMs: CREATE_RETRY_MS };
+  return { actions: [...deletePods(supersededPods(world.pods, "sandbox", names)), ...actions, { verb: "create", object }], requeueAfterMs: CREATE_RETRY_MS };
 }
 
 // An image that dies at once would be asked for again and again: each one rests longer than its predecessor lived.
@@ -78,16 +81,23 @@ function bindSandbox(world: SessionWorld, record: RecordView, { pod, now }: { re
   };
 }
 
-function awaitPod({ self, settings }: SessionWorld, record: RecordView, { pod, now }: { readonly pod: PodView; readonly now: Date }): SandboxPart {
+function awaitPod(world: SessionWorld, record: RecordView, { pod, now }: { readonly pod: PodView; readonly now: Date }): SandboxPart {
+  const { self, settings } = world;
   const image = imageTroubleOf(self, pod, now);
   if (image?.kind === "Failed") {
     const { name, spec } = record.bundle.environment;
     const fix = `Correct spec.sandbox.image or spec.imagePullSecrets of Environment ${name}`;
     return { actions: [], imageFailure: describeImageFailure(image.wait, spec.sandbox?.image ?? settings.sandboxImage, fix) };
   }
-  const message = describeWait(pod, now);
+  // The scheduler says of a volume that is on its way the same as of one that will never come.
+  const workspace = workspaceTroubleOf(world, record, { pod, now });
+  const message = workspace === undefined ? describeWait(pod, now) : workspace.message;
   const slow = slowStartLeftMs(pod, now);
-  return { actions: [], ...(message === undefined ? {} : { trouble: { reason: "Starting", message } }), ...requeueAt(image?.leftMs, slow === 0 ? undefined : slow) };
+  return {
+    actions: decideWorkspace(world, record).actions,
+    ...(message === undefined ? {} : { trouble: { reason: "Starting", message } }),
+    ...requeueAt(image?.leftMs, slow === 0 ? undefined : slow, workspace?.leftMs),
+  };
 }
 
 function appendLost(record: RecordView, podUid: string, reason: string): Action {
