@@ -15,3 +15,9 @@ export const EGRESS_REFUSALS = [
   "Unresolved", "Unreachable", "CredentialMissing", "TooMany", "Stopped",
 ] as const;
 export type EgressRefusal = (typeof EGRESS_REFUSALS)[number];
+
+/** The refusal that the `rule` of a denial begins with; undefined for anything else. */
+export function refusalOf(rule: string): EgressRefusal | undefined {
+  const [word] = rule.split(" ", 1);
+  return EGRESS_REFUSALS.find((refusal) => refusal === word);
+}

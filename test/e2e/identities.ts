@@ -2,7 +2,6 @@ import { createHash, generateKeyPairSync, randomBytes, sign } from "node:crypto"
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { after } from "node:test";
 import { OPERATOR_NAME } from "@paddock/api/names";
 import { apply, eventually } from "./lab.ts";
 import { type Output, kubectl, must } from "./kubectl.ts";
@@ -34,9 +33,12 @@ export interface Rule {
 
 const folder = mkdtempSync(join(tmpdir(), "paddock-identities-"));
 const requests: string[] = [];
-after(async () => {
+// Not a hook of a test: programs that are no test use these identities as well.
+process.once("exit", () => {
   rmSync(folder, { recursive: true, force: true });
-  if (requests.length > 0) await kubectl(["delete", "certificatesigningrequests", ...requests, "--ignore-not-found", "--wait=false"]);
+});
+process.once("beforeExit", () => {
+  if (requests.length > 0) void kubectl(["delete", "certificatesigningrequests", ...requests, "--ignore-not-found", "--wait=false"]);
 });
 
 /** A person with a client certificate that the cluster has signed; nobody else in the cluster has the name. */

@@ -2,6 +2,7 @@ import { digestOf, sha256, canonicalJson } from "./canonical.ts";
 import { payloadRef } from "./blobs.ts";
 import { MAX_AUTHORS, ROOT_RUN } from "./limits.ts";
 import type { EventDataOf, EventType, Grant, LogEvent, LogEventOf } from "./events.ts";
+import { MAX_TOLD_OPEN, egressIn } from "./state.ts";
 import type { ApprovalState, CallState, SessionState, Step, Totals, WaitingFor } from "./state.ts";
 
 const RECENT_STEPS = 10;
@@ -73,8 +74,11 @@ const folders: Folders = {
         ? { ...state.sandbox, lost: data.podUid }
         : { requested: state.sandbox.requested, pending: false, ...keptOf(state), lost: data.podUid },
   }),
-  "isolation.reported": (state, { data: { podUid, open } }) => ({ sandbox: { ...state.sandbox, isolation: { podUid, open: open.slice(0, 8) } } }),
-  "egress.decided": () => ({}),
+  "isolation.reported": (state, { data: { podUid, open } }) => ({ sandbox: { ...state.sandbox, isolation: { podUid, open: open.slice(0, MAX_TOLD_OPEN) } } }),
+  "egress.decided": (state, { at }) => {
+    const minute = egressIn(state, new Date(at));
+    return { egress: { ...minute, events: minute.events + 1 } };
+  },
   "tools.listed": () => ({}),
   "context.compacted": (_, { data }) => ({ contextTokens: data.tokensAfter }),
   "context.pruned": (_, { data }) => ({ contextTokens: data.tokensAfter }),

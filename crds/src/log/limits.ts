@@ -12,6 +12,9 @@ export const LOG_LIMITS = { eventBytes: 65_536, logBytes: 64 * 1024 * 1024, even
 /** Payloads larger than `inlineBytes` of UTF-8 are blobs, of which `startBytes` stay in the event; none is larger than `blobBytes`. */
 export const BLOB_LIMITS = { inlineBytes: 16_384, startBytes: 2048, blobBytes: 8 * 1024 * 1024 } as const;
 
+/** Events egress.decided of one session within a minute: three runners' worth, for one may follow another. */
+export const EGRESS_EVENTS_PER_MINUTE = 96;
+
 /** People and other authors whom one session remembers: none of them may approve its calls, unless its Environment says so. */
 export const MAX_AUTHORS = 32;
 

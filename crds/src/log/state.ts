@@ -48,8 +48,18 @@ export interface SandboxState {
   readonly bound?: { readonly podUid: string; readonly podName: string; readonly address: string };
   /** UID of the newest pod that was lost. */
   readonly lost?: string;
-  /** The newest report of a sandbox's probe, be the pod still there or not; `open`: the first 8 of what answered. Absent before the first. */
+  /** The newest report of a sandbox's probe, be the pod still there or not; `open`: the first MAX_TOLD_OPEN of what answered. Absent before the first. */
   readonly isolation?: { readonly podUid: string; readonly open: readonly string[] };
+}
+
+/** Of what a sandbox reaches, so many are kept and shown. */
+export const MAX_TOLD_OPEN = 8;
+
+/** Events egress.decided of a minute. */
+export interface EgressMinute {
+  /** When the first of them came, RFC 3339. */
+  readonly since: string;
+  readonly events: number;
 }
 
 export interface Totals {
@@ -106,6 +116,8 @@ export interface SessionState {
   /** The newest refusal for money or tokens, until a request is granted or an input comes. */
   readonly budgetExceeded?: (EventDataOf<"budget.exceeded"> & { readonly seq: number }) | undefined;
   readonly sandbox: SandboxState;
+  /** The newest minute in which decisions about traffic came; absent before the first. */
+  readonly egress?: EgressMinute;
   readonly cancelled: boolean;
   /** True between session.suspended and session.resumed. */
   readonly suspended?: boolean;
@@ -160,6 +172,12 @@ export function deadlineAt(state: Pick<SessionState, "startTime" | "limits" | "i
   const { startTime, limits, inputSince, pausedMs = 0, pausedSince } = state;
   if (pausedSince !== undefined) return Infinity;
   return Date.parse(inputSince?.at ?? startTime) + limits.timeoutSeconds * 1000 + pausedMs;
+}
+
+/** The minute of decisions about traffic that one at this time belongs to. */
+export function egressIn({ egress }: Pick<SessionState, "egress">, at: Date): EgressMinute {
+  const isOver = egress === undefined || Math.abs(at.getTime() - Date.parse(egress.since)) >= 60_000;
+  return isOver ? { since: at.toISOString(), events: 0 } : egress;
 }
 
 /** Approvals that nobody has decided yet. */

@@ -1,5 +1,6 @@
 import type { EventDataOf } from "@paddock/api/log/events";
 import { deadlineAt, turnsUsed, unseenInput } from "@paddock/api/log/state";
+import { refuseIsolated } from "./admit-isolation.ts";
 import { refuseInterrupted, refuseStopped } from "./admit-stop.ts";
 import { refuse } from "./admission.ts";
 import type { Admission, Question, Refusal } from "./admission.ts";
@@ -101,7 +102,7 @@ const RUNNERS_ENDS: Readonly<Record<EventDataOf<"run.finished">["outcome"], End>
   DeadlineExceeded: refuseEarly,
   RunnerFailed: () => undefined,
   ImagePullFailed: () => refuseOperatorsOnly("ImagePullFailed"),
-  NotIsolated: () => refuseOperatorsOnly("NotIsolated"),
+  NotIsolated: refuseIsolated,
   NameConflict: () => refuseOperatorsOnly("NameConflict"),
   BudgetExceeded: (question) => refuseOpen(question) ?? refuseFunded(question),
   LogCorrupt: () => refuse("denied", "final", "only the gateway finds a log damaged"),

@@ -8,6 +8,7 @@ import type { Decision } from "@paddock/api/policy/rules";
 import { buildApprovalRequest } from "./admit-approval.ts";
 import { argumentFaults } from "./admit-arguments.ts";
 import { refuseEnding, refuseInterrupted, refuseStopped } from "./admit-stop.ts";
+import { refuseUnproven } from "./admit-isolation.ts";
 import { refuse } from "./admission.ts";
 import type { Admission, Question, Refusal } from "./admission.ts";
 import { customSeconds } from "./due.ts";
@@ -59,7 +60,7 @@ export function admitStarted(data: EventDataOf<"tool.started">, question: Questi
   const call = callOf(question.state, data.call);
   if (call === undefined) return refuse("unexpected", "final", unknownCall(data.call));
   if (call.finished !== undefined) return refuse("unexpected", "final", `call ${data.call} has its tool.finished already: a recorded call never runs again`);
-  return refuseStopped(question) ?? refuseUnapproved(call, question) ?? refuseAttempt(call, data.attempt, question) ?? startCustom(data, call, question);
+  return refuseStopped(question) ?? refuseUnapproved(call, question) ?? refuseUnproven(call, question) ?? refuseAttempt(call, data.attempt, question) ?? startCustom(data, call, question);
 }
 
 function refuseUnapproved(call: CallState, { state }: Question): Refusal | undefined {

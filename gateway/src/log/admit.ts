@@ -11,6 +11,8 @@ import { admitInput, admitInterrupted } from "./admit-input.ts";
 import { admitCancelled, admitContext, admitResumed, admitRunFinished, admitRunnerStarted, admitSandboxBound, admitSandboxLost, admitSandboxRequested, admitSuspended } from "./admit-run.ts";
 import { admitRunWaiting } from "./admit-waiting.ts";
 import { admitResolved } from "./admit-approval.ts";
+import { admitEgress } from "./admit-egress.ts";
+import { admitIsolation } from "./admit-isolation.ts";
 import { admitFinished } from "./admit-result.ts";
 import { admitDecided, admitStarted } from "./admit-tool.ts";
 import { refuse } from "./admission.ts";
@@ -34,8 +36,8 @@ const RULES: { readonly [T in EventType]: Rule<T> } = {
   "turn.interrupted": admitInterrupted,
   "approval.requested": () => undefined,
   "approval.resolved": admitResolved,
-  "isolation.reported": () => undefined,
-  "egress.decided": () => undefined,
+  "isolation.reported": admitIsolation,
+  "egress.decided": admitEgress,
   "tools.listed": () => undefined,
   "context.compacted": admitContext,
   "context.pruned": admitContext,
@@ -60,6 +62,7 @@ const HEADROOM: ReadonlySet<EventType> = new Set([
   "approval.resolved",
   "sandbox.bound",
   "sandbox.lost",
+  "isolation.reported",
   "session.suspended",
   "session.resumed",
   "budget.exceeded",
