@@ -1,4 +1,6 @@
-import { credentialPath, SANDBOX_PORT } from "@paddock/api/names";
+import { isIP } from "node:net";
+import { CA_BUNDLE_PATH, credentialPath, SANDBOX_PORT } from "@paddock/api/names";
+import type { Canary } from "./sandbox/bind.ts";
 
 /** All that the operator takes: it passes its own level on. */
 const LOG_LEVELS = ["trace", "debug", "info", "warn", "error", "silent"] as const;
@@ -16,7 +18,18 @@ export interface Config {
   /** The file that holds the credential called NAME. */
   readonly credentialFile: (name: string) => string;
   readonly sandboxPort: number;
+  /** CIDRs that no host stands for unless the Environment says so. */
+  readonly privateRanges: readonly string[];
+  /** Addresses that no sandbox must reach, tried by each new one. */
+  readonly canaries: readonly Canary[];
+  /** Where authorities of the Environment's own are, when it names some. */
+  readonly caBundleFile: string;
+  /** Names the cluster's name servers. */
+  readonly resolvConfFile: string;
 }
+
+/** Each new sandbox tries all of them, within three seconds. */
+const MOST_CANARIES = 16;
 
 /** The configuration of this process. */
 export function readConfig(): Config {
@@ -34,6 +47,10 @@ export function parseConfig(env: Readonly<Record<string, string | undefined>>): 
     tokenFile: "/run/paddock/token/token",
     credentialFile: credentialPath,
     sandboxPort: SANDBOX_PORT,
+    privateRanges: texts(env, "PADDOCK_PRIVATE_RANGES").map(cidr),
+    canaries: canaries(env),
+    caBundleFile: CA_BUNDLE_PATH,
+    resolvConfFile: "/etc/resolv.conf",
   };
 }
 
@@ -47,6 +64,43 @@ function httpsUrl(name: string, value: string): URL {
   const url = URL.parse(value);
   if (url?.protocol !== "https:") throw new RangeError(`${name} is ${JSON.stringify(value)}: set it to an https:// URL`);
   return url;
+}
+
+/** A JSON list of texts; empty when the variable is not set. */
+function texts(env: Readonly<Record<string, string | undefined>>, name: string): readonly string[] {
+  const value = env[name] ?? "[]";
+  const list = parseJson(value);
+  if (Array.isArray(list) && list.every((one) => typeof one === "string")) return list;
+  throw new RangeError(`${name} is ${JSON.stringify(value)}: set it to a JSON list of texts, such as []`);
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function cidr(text: string): string {
+  const [, address = "", bits = ""] = /^([^/]+)\/([0-9]{1,3})$/.exec(text) ?? [];
+  const most = { 0: -1, 4: 32, 6: 128 }[isIP(address)] ?? -1;
+  if (bits === "" || Number(bits) > most) throw new RangeError(`PADDOCK_PRIVATE_RANGES holds ${JSON.stringify(text)}: write a CIDR such as 10.0.0.0/8 or fc00::/7 (network.privateRanges of the chart)`);
+  return text;
+}
+
+function canaries(env: Readonly<Record<string, string | undefined>>): readonly Canary[] {
+  const list = texts(env, "PADDOCK_CANARIES").map(canary);
+  if (list.length > MOST_CANARIES) throw new RangeError(`PADDOCK_CANARIES holds ${list.length} addresses: leave at most ${MOST_CANARIES} (isolation.canaries of the chart)`);
+  return list;
+}
+
+function canary(text: string): Canary {
+  const [, bracketed, plain = "", port = ""] = /^(?:\[([^\]]+)\]|([^:]+)):([0-9]{1,5})$/.exec(text) ?? [];
+  const host = bracketed ?? plain;
+  const isAddress = isIP(host) === (bracketed === undefined ? 4 : 6);
+  if (isAddress && Number(port) >= 1 && Number(port) <= 65_535) return { host, port: Number(port) };
+  throw new RangeError(`PADDOCK_CANARIES holds ${JSON.stringify(text)}: write IP:port, such as 192.0.2.1:80 or [2001:db8::1]:80 (isolation.canaries of the chart)`);
 }
 
 function logLevel(value: string): Config["logLevel"] {

@@ -12,7 +12,7 @@ import { parseScripts } from "../../test/scripted-model/script.ts";
 import { connectGateway } from "./gateway.ts";
 import type { Gateway } from "./gateway.ts";
 import { fileAt } from "./testdata/file.ts";
-import { openLab } from "./testdata/lab.ts";
+import { networkOf, openLab } from "./testdata/lab.ts";
 import type { Lab, LabOptions } from "./testdata/lab.ts";
 import { answer, startModel } from "./testdata/model.ts";
 import type { ModelServer, Reply } from "./testdata/model.ts";
@@ -172,7 +172,7 @@ test("the same message sent twice is answered once", async (t) => {
 test("a runner that is killed while the session waits: the next one idles, and answers the next message", { timeout: 120_000 }, async (t) => {
   const { lab, model } = await openConversation(t, [answer({ text: "One." }), answer({ text: "Two." })]);
   const pod = await lab.register("p1");
-  const options: ProcessOptions = { ...pod, gatewayUrl: lab.gateway.url, gatewayCa: lab.gateway.ca, sandboxPort: lab.sandbox.port };
+  const options: ProcessOptions = { ...pod, gatewayUrl: lab.gateway.url, gatewayCa: lab.gateway.ca, sandboxPort: lab.sandbox.port, network: networkOf(pod) };
   const first = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", PROCESS, JSON.stringify(options)], { stdio: ["ignore", "ignore", "inherit"] });
   t.after(() => first.kill("SIGKILL"));
   await waits(lab);

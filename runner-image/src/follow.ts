@@ -25,6 +25,8 @@ export interface Following {
   /** Called for every connection, before its events. */
   assigned(assignment: Assignment): void;
   take(events: readonly LogEvent[]): void;
+  /** The gateway does not serve this runner, for now or for ever; `false` when it does again. */
+  refused(isRefused: boolean): void;
 }
 
 /**
@@ -40,6 +42,7 @@ export async function followLog(following: Following): Promise<void> {
       });
       logger.debug("the gateway ended the stream");
     } catch (error) {
+      if (isRefusal(error)) following.refused(true);
       if (isFenced(error)) throw error;
       if (!signal.aborted) logger.warn({ error: messageOf(error), retry }, "the stream from the gateway broke: connecting again");
     }
@@ -52,10 +55,16 @@ function isFenced(error: unknown): boolean {
   return error instanceof GatewayRefusal && problemTypeOf(error.problem) === "fenced";
 }
 
+/** Whether the gateway has answered that this pod may not read: its identity was revoked, its pod is gone or replaced. */
+function isRefusal(error: unknown): boolean {
+  return error instanceof GatewayRefusal && [401, 403, 404, 409, 410].includes(error.status);
+}
+
 async function followOnce(following: Following, onProgress: () => void): Promise<void> {
   const { gateway, signal } = following;
   const from = following.lastSeq();
   const response = await gateway.stream(RUNNER_STREAM, from === 0 ? {} : { "Last-Event-ID": String(from) }, signal);
+  following.refused(false);
   const parse = createEventParser();
   response.setEncoding("utf8");
   const silence = setTimeout(() => response.destroy(new Error(`the gateway was silent for ${SILENCE_MS} ms`)), SILENCE_MS);

@@ -33,6 +33,8 @@ export interface Gateway {
   read(path: string): Promise<string>;
   /** Opens a stream of server-sent events; resolves with its headers read, gives up waiting for them after 15 s. */
   stream(path: string, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<IncomingMessage>;
+  /** Where the newest connection to it leads; undefined before the first. */
+  peer(): { readonly host: string; readonly port: number } | undefined;
   close(): void;
 }
 
@@ -48,12 +50,17 @@ export interface GatewayAccess {
 
 export function connectGateway({ url, ca, tokenFile, answerMs = ANSWER_MS }: GatewayAccess): Gateway {
   const agent = new Agent({ keepAlive: true, ca });
+  let peer: ReturnType<Gateway["peer"]>;
   const send = async (path: string, options: RequestOptions, { signal, body }: { readonly signal: AbortSignal; readonly body?: string }): Promise<IncomingMessage> => {
     const token = (await readFile(tokenFile, "utf8")).trim();
     const headers = { ...(options.headers as Record<string, string>), Authorization: `Bearer ${token}` };
     return new Promise((resolve, reject) => {
       const sent = request(new URL(path, url), { ...options, agent, headers });
       boundConnect(sent);
+      sent.once("response", ({ socket }) => {
+        const { remoteAddress: host, remotePort: port } = socket;
+        if (host !== undefined && port !== undefined) peer = { host: host.replace(/^::ffff:(?=\d+\.)/, ""), port };
+      });
       destroyOnAbort(sent, signal);
       // The error listener stays: an abort after the headers is told here too, and by then nobody else listens.
       sent.on("error", reject).once("response", resolve).end(body);
@@ -83,6 +90,7 @@ export function connectGateway({ url, ca, tokenFile, answerMs = ANSWER_MS }: Gat
       if (isSuccess(response)) return response;
       throw refusalOf(response, await text(response));
     },
+    peer: () => peer,
     close: () => agent.destroy(),
   };
 }

@@ -45,6 +45,7 @@ function open(answerTo: (path: string, count: number) => Promise<string>): Scene
   const gateway: Gateway = {
     post: none,
     stream: none,
+    peer: none,
     close: none,
     read(path) {
       asked.push(path);

@@ -21,8 +21,9 @@ process.on("uncaughtException", (error) => {
 });
 
 try {
-  const { podName, podUid, credentialFile, sandboxPort } = config;
-  const ending = await runRunner({ gateway, podName, podUid, credentialFile, sandboxPort, limits: MODEL_LIMITS, logger, now: Date.now, random: Math.random }, stop.signal);
+  const { podName, podUid, credentialFile, sandboxPort, privateRanges, canaries, caBundleFile, resolvConfFile } = config;
+  const network = { privateRanges, canaries, caBundleFile, resolvConfFile };
+  const ending = await runRunner({ gateway, podName, podUid, credentialFile, sandboxPort, network, limits: MODEL_LIMITS, logger, now: Date.now, random: Math.random }, stop.signal);
   logger.info({ ending }, "the runner ends");
   process.exit(0);
 } catch (error) {

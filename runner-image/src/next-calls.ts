@@ -2,7 +2,8 @@ import type { LogEvent } from "@paddock/api/log/events";
 import { isApproved } from "@paddock/api/log/state";
 import type { CallState, SessionState } from "@paddock/api/log/state";
 import { customToolOf } from "@paddock/api/policy/rules";
-import { deniedCall, EXPIRED_CALL, FRESH_SANDBOX, noSandbox, refusedCall, triedTooOften, unknownOutcome } from "./context/notices.ts";
+import type { IsolationReport } from "@paddock/api/wire/sandbox";
+import { deniedCall, EXPIRED_CALL, freshSandbox, noSandbox, refusedCall, triedTooOften, unknownOutcome } from "./context/notices.ts";
 import type { Verdict } from "./context/notices.ts";
 import { callIn, decisionOf } from "./context/turn.ts";
 import type { Turn } from "./context/turn.ts";
@@ -105,7 +106,7 @@ function sandboxNeed(state: CallState, args: Readonly<Record<string, unknown>>, 
   }
   const verdict = givenUp(attempts, sandbox);
   if (verdict !== undefined) return { kind: "finishCall", call, verdict };
-  return sandbox.phase === "ready" ? startStep(state, args, isFreshSandbox(view.events) ? FRESH_SANDBOX : undefined) : "sandbox";
+  return sandbox.phase === "ready" ? startStep(state, args, isFreshSandbox(view.events) ? freshSandbox(isWorkspaceKept(view)) : undefined) : "sandbox";
 }
 
 function startStep({ call, name, attempts }: CallState, args: Readonly<Record<string, unknown>>, note?: string): Need {
@@ -121,10 +122,16 @@ function sandboxOf({ state, events }: View, here: Here, wanting: readonly CallSt
   const { bound, pending } = state.sandbox;
   if (bound === undefined) return pending ? { phase: "absent" } : absentSandbox(events, wanting[0]?.name ?? "a tool");
   if (here.sandbox?.podUid !== bound.podUid) return { phase: "unreached", step: { kind: "connectSandbox", podUid: bound.podUid, address: bound.address } };
-  const { phase, reason } = here.sandbox;
-  if (phase === "ready") return { phase };
+  const { phase, reason, isolation } = here.sandbox;
+  if (phase === "ready") return readySandbox(state, bound.podUid, isolation);
   if (lossesOf(events).length >= MAX_SANDBOXES) return { phase: "hopeless", reason };
   return { phase: "absent", step: { kind: "requestSandbox", reason, replaces: bound.podUid } };
+}
+
+/** No call before the log knows what its sandbox reaches; what is open, or not known, ends the run where it counts (next-end.ts). */
+function readySandbox({ sandbox }: SessionState, podUid: string, report: IsolationReport | undefined): Sandbox {
+  if (report === undefined || sandbox.isolation?.podUid === podUid) return { phase: "ready" };
+  return { phase: "absent", step: { kind: "reportIsolation", podUid, report } };
 }
 
 function absentSandbox(events: readonly LogEvent[], tool: string): Sandbox {
@@ -142,6 +149,10 @@ function lossesOf(events: readonly LogEvent[]): readonly string[] {
     if (event.type === "sandbox.lost") return [event.data.reason];
     return event.type === "sandbox.requested" && event.data.replaces !== undefined ? [event.data.reason] : [];
   });
+}
+
+function isWorkspaceKept({ bundle }: View): boolean {
+  return bundle.environment.spec.sandbox?.workspace?.persistence === "Session";
 }
 
 /** Whether the bound sandbox is another one than the model last had a result from. */

@@ -3,6 +3,7 @@ import type { EventDataOf } from "@paddock/api/log/events";
 import { deadlineAt, isInterrupted } from "@paddock/api/log/state";
 import type { SessionState } from "@paddock/api/log/state";
 import { isTurnInterrupted } from "./context/turn.ts";
+import type { HandsState } from "./sandbox/hands.ts";
 import type { View } from "./transcript.ts";
 
 // What ends a run, or what is under way in it, whatever its turn is at. Pure.
@@ -23,12 +24,25 @@ export interface FinalRefusal {
   readonly seq: number;
 }
 
+/** What this process knows and the log does not, as far as it can end a run. */
+export interface EndFacts {
+  readonly nowMs: number;
+  readonly refusal?: FinalRefusal;
+  readonly sandbox?: HandsState;
+}
+
 /** What ends the run, `announced` when the log is about to say it; undefined while nothing does. */
-export function endOf({ state, bundle }: View, { nowMs, refusal }: { readonly nowMs: number; readonly refusal?: FinalRefusal }): End | "announced" | undefined {
+export function endOf(view: View, { nowMs, refusal, sandbox }: EndFacts): End | "announced" | undefined {
+  const { state } = view;
   if (state.cancelled) return { outcome: "Cancelled", reason: "The session was cancelled (spec.cancel)." };
   if (state.waiting !== undefined) return undefined;
   if (nowMs >= deadlineAt(state)) return { outcome: "DeadlineExceeded", reason: overdue(state) };
-  if (refusal === undefined || isOutdated(refusal, state)) return undefined;
+  const exposed = exposureOf(view, sandbox);
+  if (exposed !== undefined) return { outcome: "NotIsolated", reason: exposed };
+  return refusal === undefined || isOutdated(refusal, state) ? undefined : endOfRefusal(view, refusal);
+}
+
+function endOfRefusal({ state, bundle }: View, refusal: FinalRefusal): End | "announced" {
   switch (refusal.problem) {
     case "budget":
       // Stored with the refusal, and on its way here.
@@ -38,6 +52,25 @@ export function endOf({ state, bundle }: View, { nowMs, refusal }: { readonly no
     case "limit":
       return { outcome: "RunnerFailed", reason: refusal.detail };
   }
+}
+
+/** Why the sandbox's isolation does not hold or is not known, and what to do; undefined when it is proven, nothing is known yet, or the Environment goes without. */
+function exposureOf({ state, bundle }: View, held: HandsState | undefined): string | undefined {
+  const { name, spec } = bundle.environment;
+  if (spec.network?.enforcement === "Unverified") return undefined;
+  const accept = `or accept it: network.enforcement: Unverified in Environment ${name}.`;
+  const open = state.sandbox.isolation?.open ?? [];
+  if (open.length > 0) {
+    return `The sandbox reached what it must not: ${open.join(", ")}. The cluster does not enforce network policies, or one of them opens the sandbox. Use a network plugin that enforces them, e.g. Cilium or Calico, ${accept}`;
+  }
+  if (!isUntold(state, held)) return undefined;
+  return `The sandbox did not say what it reaches, because its tool server was built on an older release: its isolation is not proven. Build spec.sandbox.image of Environment ${name} again on this release's sandbox image, ${accept}`;
+}
+
+/** Whether the bound sandbox has not told what it reaches, neither the log nor this process. */
+function isUntold({ sandbox: { bound, isolation } }: SessionState, held: HandsState | undefined): boolean {
+  if (held?.phase !== "ready" || held.podUid !== bound?.podUid) return false;
+  return held.isolation === undefined && isolation?.podUid !== held.podUid;
 }
 
 /** What was too much for the budget is asked again when a message has come since: time has passed, and limits may have been raised. */

@@ -9,7 +9,7 @@ import { stopsOf } from "./next-end.ts";
 import { BUNDLE, by, viewOf } from "./testdata/view.ts";
 
 const START = Date.parse(BUNDLE.startTime);
-const READY: Here["sandbox"] = { podUid: "s1", phase: "ready", reason: "" };
+const READY: Here["sandbox"] = { podUid: "s1", phase: "ready", reason: "", isolation: { probed: ["canary"], open: [] } };
 const CUSTOM: Bundle = {
   ...BUNDLE,
   agent: { ...BUNDLE.agent, spec: { ...BUNDLE.agent.spec, customTools: [{ name: "post_note", description: "Posts a note.", inputSchema: { type: "object" } }] } },
@@ -17,7 +17,7 @@ const CUSTOM: Bundle = {
 
 const call = (index: number): string => `root/1/${index}`;
 const asked = [startedEvent("p1", 1), requestedEvent(1, 1, 3)];
-const boundSandbox = [event("sandbox.requested", { reason: "bash needs a sandbox" }), event("sandbox.bound", { podUid: "s1", podName: "s1", address: "10.0.0.9" })];
+const boundSandbox = [event("sandbox.requested", { reason: "bash needs a sandbox" }), event("sandbox.bound", { podUid: "s1", podName: "s1", address: "10.0.0.9" }), event("isolation.reported", { podUid: "s1", probed: ["canary"], open: [] })];
 const suspended = by("operator", event("session.suspended", {}));
 const resumed = by("operator", event("session.resumed", {}));
 const interrupted = by("person", event("turn.interrupted", { id: "i1" }));

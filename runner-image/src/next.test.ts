@@ -3,19 +3,26 @@ import { test } from "node:test";
 import type { Bundle } from "@paddock/api/log/bundle";
 import type { EventDataOf, NewEvent } from "@paddock/api/log/events";
 import { decidedEvent, event, requestedEvent, respondedEvent, runFinishedEvent, startedEvent, toolFinishedEvent, toolStartedEvent } from "../../test/fakes/session.ts";
+import type { IsolationReport } from "@paddock/api/wire/sandbox";
 import { next } from "./next.ts";
 import type { Here } from "./next.ts";
+import type { HandsState } from "./sandbox/hands.ts";
 import { BUNDLE, viewOf } from "./testdata/view.ts";
 
 const START = Date.parse(BUNDLE.startTime);
 const CALL = "root/1/0";
 const BOUND = { podUid: "s1", podName: "s1", address: "10.0.0.9" };
-const READY: Here["sandbox"] = { podUid: "s1", phase: "ready", reason: "" };
+const REPORT: IsolationReport = { probed: ["gateway (tcp 10.0.0.1:8443)"], open: [] };
+const READY: HandsState = { podUid: "s1", phase: "ready", reason: "", isolation: REPORT };
+
+const UNTOLD: HandsState = { podUid: "s1", phase: "ready", reason: "" };
 
 const started = startedEvent("p1", 1);
 const asked = [started, requestedEvent(1, 1, 3)];
 const requestedSandbox = event("sandbox.requested", { reason: "bash needs a sandbox" });
 const boundSandbox = event("sandbox.bound", BOUND);
+const provenSandbox = [requestedSandbox, boundSandbox, event("isolation.reported", { podUid: "s1", probed: [...REPORT.probed], open: [] })];
+const openSandbox = [requestedSandbox, boundSandbox, event("isolation.reported", { podUid: "s1", probed: ["gateway (tcp 10.0.0.1:8443)"], open: ["gateway (tcp 10.0.0.1:8443)"] })];
 const lostSandbox = event("sandbox.lost", { podUid: "s1", reason: "OOMKilled" });
 
 function answered(name: string, args = "{}"): NewEvent[] {
@@ -62,19 +69,24 @@ const rows: readonly Row[] = [
   { name: "a denied call gets its result", log: decided("glob", "Pure", "Deny"), steps: [{ kind: "finishCall", call: CALL, verdict: { status: "denied" } }] },
   { name: "an allowed call asks for a sandbox", log: decided("bash", "Once"), steps: [{ kind: "requestSandbox" }] },
   { name: "a sandbox that was asked for is waited for", log: [...decided("bash", "Once"), requestedSandbox], steps: [] },
-  { name: "a bound sandbox is connected", log: [...decided("bash", "Once"), requestedSandbox, boundSandbox], steps: [{ kind: "connectSandbox", podUid: "s1", address: "10.0.0.9" }] },
-  { name: "an unreachable sandbox is replaced", log: [...decided("bash", "Once"), requestedSandbox, boundSandbox], here: { sandbox: { podUid: "s1", phase: "failed", reason: "refused" } }, steps: [{ kind: "requestSandbox", replaces: "s1" }] },
-  { name: "an allowed call starts in a connected sandbox", log: [...decided("bash", "Once"), requestedSandbox, boundSandbox], here: { sandbox: READY }, steps: [{ kind: "startCall", call: CALL, tool: "bash", attempt: 1, arguments: { command: "true" } }] },
-  { name: "a call under way is waited for", log: [...decided("bash", "Once"), requestedSandbox, boundSandbox, toolStartedEvent(CALL, 1)], here: { sandbox: READY, underWay: new Set([CALL]) }, steps: [] },
-  { name: "started and not finished, Pure: rebinds, then runs again", log: [...decided("read", "Pure"), requestedSandbox, boundSandbox, toolStartedEvent(CALL, 1)], steps: [{ kind: "connectSandbox" }] },
-  { name: "started and not finished, Pure, bound: runs again", log: [...decided("read", "Pure"), requestedSandbox, boundSandbox, toolStartedEvent(CALL, 1)], here: { sandbox: READY }, steps: [{ kind: "startCall", attempt: 2 }] },
-  { name: "started and not finished, Idempotent, bound: runs again", log: [...decided("write", "Idempotent"), requestedSandbox, boundSandbox, toolStartedEvent(CALL, 1)], here: { sandbox: READY }, steps: [{ kind: "startCall", attempt: 2 }] },
-  { name: "started and not finished, Once: first rebinds", log: [...decided("bash", "Once"), requestedSandbox, boundSandbox, toolStartedEvent(CALL, 1)], steps: [{ kind: "connectSandbox" }] },
-  { name: "started and not finished, Once, bound: indeterminate", log: [...decided("bash", "Once"), requestedSandbox, boundSandbox, toolStartedEvent(CALL, 1)], here: { sandbox: READY }, steps: [{ kind: "finishCall", verdict: { status: "indeterminate" } }] },
-  { name: "sandbox lost, Once: indeterminate at once", log: [...decided("bash", "Once"), requestedSandbox, boundSandbox, toolStartedEvent(CALL, 1), lostSandbox], steps: [{ kind: "finishCall", verdict: { status: "indeterminate" } }] },
-  { name: "sandbox lost, Pure: asks for a new one", log: [...decided("read", "Pure"), requestedSandbox, boundSandbox, toolStartedEvent(CALL, 1), lostSandbox], steps: [{ kind: "requestSandbox", reason: "read needs a sandbox again: OOMKilled" }] },
-  { name: "three sandboxes lost in a row end the call", log: [...decided("read", "Pure"), requestedSandbox, boundSandbox, lostSandbox, lostSandbox, lostSandbox], steps: [{ kind: "finishCall", verdict: { status: "error" } }] },
-  { name: "a call started three times is given up", log: [...decided("read", "Pure"), requestedSandbox, boundSandbox, ...[1, 2, 3].map((n) => toolStartedEvent(CALL, n))], here: { sandbox: READY }, steps: [{ kind: "finishCall", verdict: { status: "error" } }] },
+  { name: "a bound sandbox is connected", log: [...decided("bash", "Once"), ...provenSandbox], steps: [{ kind: "connectSandbox", podUid: "s1", address: "10.0.0.9" }] },
+  { name: "an unreachable sandbox is replaced", log: [...decided("bash", "Once"), ...provenSandbox], here: { sandbox: { podUid: "s1", phase: "failed", reason: "refused" } }, steps: [{ kind: "requestSandbox", replaces: "s1" }] },
+  { name: "a connected sandbox's report comes before its first call", log: [...decided("bash", "Once"), requestedSandbox, boundSandbox], here: { sandbox: READY }, steps: [{ kind: "reportIsolation", podUid: "s1", report: REPORT }] },
+  { name: "a sandbox of an older release gives its calls a result first", log: [...decided("bash", "Once"), requestedSandbox, boundSandbox], here: { sandbox: UNTOLD }, steps: [{ kind: "finishCall", verdict: { status: "cancelled" } }] },
+  { name: "a sandbox of an older release ends the run", log: [...answered("bash"), toolFinishedEvent(CALL, { status: "cancelled" }), requestedSandbox, boundSandbox], here: { sandbox: UNTOLD }, steps: [{ kind: "finish", outcome: "NotIsolated" }] },
+  { name: "an open sandbox gives its calls a result first", log: [...decided("bash", "Once"), ...openSandbox], here: { sandbox: READY }, steps: [{ kind: "finishCall", verdict: { status: "cancelled" } }] },
+  { name: "an open sandbox ends the run, whichever runner finds the report", log: [...answered("bash"), toolFinishedEvent(CALL, { status: "cancelled" }), ...openSandbox, startedEvent("p2", 2)], here: { epoch: 2 }, steps: [{ kind: "finish", outcome: "NotIsolated" }] },
+  { name: "an allowed call starts in a connected sandbox", log: [...decided("bash", "Once"), ...provenSandbox], here: { sandbox: READY }, steps: [{ kind: "startCall", call: CALL, tool: "bash", attempt: 1, arguments: { command: "true" } }] },
+  { name: "a call under way is waited for", log: [...decided("bash", "Once"), ...provenSandbox, toolStartedEvent(CALL, 1)], here: { sandbox: READY, underWay: new Set([CALL]) }, steps: [] },
+  { name: "started and not finished, Pure: rebinds, then runs again", log: [...decided("read", "Pure"), ...provenSandbox, toolStartedEvent(CALL, 1)], steps: [{ kind: "connectSandbox" }] },
+  { name: "started and not finished, Pure, bound: runs again", log: [...decided("read", "Pure"), ...provenSandbox, toolStartedEvent(CALL, 1)], here: { sandbox: READY }, steps: [{ kind: "startCall", attempt: 2 }] },
+  { name: "started and not finished, Idempotent, bound: runs again", log: [...decided("write", "Idempotent"), ...provenSandbox, toolStartedEvent(CALL, 1)], here: { sandbox: READY }, steps: [{ kind: "startCall", attempt: 2 }] },
+  { name: "started and not finished, Once: first rebinds", log: [...decided("bash", "Once"), ...provenSandbox, toolStartedEvent(CALL, 1)], steps: [{ kind: "connectSandbox" }] },
+  { name: "started and not finished, Once, bound: indeterminate", log: [...decided("bash", "Once"), ...provenSandbox, toolStartedEvent(CALL, 1)], here: { sandbox: READY }, steps: [{ kind: "finishCall", verdict: { status: "indeterminate" } }] },
+  { name: "sandbox lost, Once: indeterminate at once", log: [...decided("bash", "Once"), ...provenSandbox, toolStartedEvent(CALL, 1), lostSandbox], steps: [{ kind: "finishCall", verdict: { status: "indeterminate" } }] },
+  { name: "sandbox lost, Pure: asks for a new one", log: [...decided("read", "Pure"), ...provenSandbox, toolStartedEvent(CALL, 1), lostSandbox], steps: [{ kind: "requestSandbox", reason: "read needs a sandbox again: OOMKilled" }] },
+  { name: "three sandboxes lost in a row end the call", log: [...decided("read", "Pure"), ...provenSandbox, lostSandbox, lostSandbox, lostSandbox], steps: [{ kind: "finishCall", verdict: { status: "error" } }] },
+  { name: "a call started three times is given up", log: [...decided("read", "Pure"), ...provenSandbox, ...[1, 2, 3].map((n) => toolStartedEvent(CALL, n))], here: { sandbox: READY }, steps: [{ kind: "finishCall", verdict: { status: "error" } }] },
   { name: "a cancelled session finishes its open calls", log: [...decided("bash", "Once"), event("session.cancelled", { reason: "asked" })], steps: [{ kind: "finishCall", verdict: { status: "cancelled" } }] },
   { name: "a cancelled session waits for what is being stopped", log: [...asked, event("session.cancelled", { reason: "asked" })], here: { underWay: new Set(["askModel"]) }, steps: [] },
   { name: "a cancelled session ends", log: [started, event("session.cancelled", { reason: "asked" })], steps: [{ kind: "finish", outcome: "Cancelled" }] },
@@ -105,7 +117,7 @@ const conversations: readonly (Row & { readonly bundle?: Bundle })[] = [
   { name: "an answer makes it wait", log: spoken, steps: [{ kind: "wait", for: "input", text: "Done." }] },
   { name: "a message while the model answered is answered first", log: [started, requestedEvent(1, 1, 3), input("late"), ...said(1, "Done.").slice(1)], steps: [{ kind: "askModel", turn: 2 }] },
   { name: "a message after the answer is answered first", log: [...spoken, input("late")], steps: [{ kind: "askModel", turn: 2 }] },
-  { name: "a message while a call runs waits for its result", log: [...decided("bash", "Once"), requestedSandbox, boundSandbox, toolStartedEvent(CALL, 1), input("late")], here: { sandbox: READY, underWay: new Set([CALL]) }, steps: [] },
+  { name: "a message while a call runs waits for its result", log: [...decided("bash", "Once"), ...provenSandbox, toolStartedEvent(CALL, 1), input("late")], here: { sandbox: READY, underWay: new Set([CALL]) }, steps: [] },
   { name: "it waits, however long", log: after, here: late, steps: [] },
   { name: "a new runner of one that waits takes its epoch and no more", log: after, here: { ...late, epoch: 2 }, steps: [{ kind: "startRunner", reason: "resume", recovered: [] }] },
   { name: "a new runner of one that waits, started, waits", log: [...after, startedEvent("p2", 2)], here: { ...late, epoch: 2 }, steps: [] },
@@ -121,7 +133,7 @@ const conversations: readonly (Row & { readonly bundle?: Bundle })[] = [
 ];
 
 function losses(): NewEvent[] {
-  return [...decided("read", "Pure"), requestedSandbox, boundSandbox, lostSandbox, lostSandbox, lostSandbox];
+  return [...decided("read", "Pure"), ...provenSandbox, lostSandbox, lostSandbox, lostSandbox];
 }
 
 /** The event of turn 1 as one of another turn. */
@@ -143,8 +155,8 @@ test("an eager sandbox is asked for once per runner, beside the model, and not f
   const kinds = (log: readonly NewEvent[], bundle = eager, epoch = 1): string[] => next(viewOf(log, bundle), { epoch, nowMs: START, stopping: false, underWay: new Set() }).map(({ kind }) => kind);
   assert.deepEqual(kinds([started]), ["requestSandbox", "askModel"]);
   assert.deepEqual(kinds([started, requestedSandbox]), ["askModel"]);
-  assert.deepEqual(kinds([started, requestedSandbox, boundSandbox]), ["askModel"]);
-  assert.deepEqual(kinds([started, requestedSandbox, boundSandbox, lostSandbox]), ["askModel"], "it is asked for again when a call needs it");
+  assert.deepEqual(kinds([started, ...provenSandbox]), ["askModel"]);
+  assert.deepEqual(kinds([started, ...provenSandbox, lostSandbox]), ["askModel"], "it is asked for again when a call needs it");
   assert.deepEqual(kinds([started, requestedSandbox, lostSandbox, startedEvent("p2", 2)], eager, 2), ["requestSandbox", "askModel"]);
   assert.deepEqual(kinds([started, ...said(1, "Done.")]), ["finish"]);
   assert.deepEqual(kinds([started], BUNDLE), ["askModel"]);
@@ -152,7 +164,7 @@ test("an eager sandbox is asked for once per runner, beside the model, and not f
 });
 
 test("a runner that takes over tells what was in flight", () => {
-  const log = [...decided("bash", "Once"), requestedSandbox, boundSandbox, toolStartedEvent(CALL, 1)];
+  const log = [...decided("bash", "Once"), ...provenSandbox, toolStartedEvent(CALL, 1)];
   const steps = next(viewOf(log), { epoch: 2, nowMs: START, stopping: false, underWay: new Set() });
   assert.deepEqual(steps, [{ kind: "startRunner", reason: "resume", recovered: [CALL] }]);
 });
@@ -174,7 +186,7 @@ test("calls that were cut with their answer are never run", () => {
 test("ten calls of one turn run eight at a time", () => {
   const calls = Array.from({ length: 10 }, () => ({ name: "read", arguments: '{"path":"a"}' }));
   const decisions = calls.map((_, index) => decidedEvent(BUNDLE, `root/1/${index}`, { tool: "read", effect: "Pure", arguments: { path: "a" } }));
-  const log = [...asked, respondedEvent(1, 1, calls), ...decisions, requestedSandbox, boundSandbox];
+  const log = [...asked, respondedEvent(1, 1, calls), ...decisions, ...provenSandbox];
   const here: Here = { epoch: 1, nowMs: START, stopping: false, underWay: new Set(), sandbox: READY };
   const first = next(viewOf(log), here);
   assert.deepEqual(first.map((step) => step.kind === "startCall" && step.call), [0, 1, 2, 3, 4, 5, 6, 7].map((index) => `root/1/${index}`));
@@ -184,9 +196,28 @@ test("ten calls of one turn run eight at a time", () => {
 });
 
 test("the first result from a new sandbox says that the old one is gone", () => {
-  const first = [...decided("bash", "Once"), requestedSandbox, boundSandbox, toolStartedEvent(CALL, 1), toolFinishedEvent(CALL), lostSandbox];
-  const second = [requestedEvent(2, 1, 12), respondedEvent(2, 1, [{ name: "bash", arguments: "{}" }]), decidedEvent(BUNDLE, "root/2/0"), requestedSandbox, event("sandbox.bound", { ...BOUND, podUid: "s2" })];
+  const first = [...decided("bash", "Once"), ...provenSandbox, toolStartedEvent(CALL, 1), toolFinishedEvent(CALL), lostSandbox];
+  const second = [requestedEvent(2, 1, 12), respondedEvent(2, 1, [{ name: "bash", arguments: "{}" }]), decidedEvent(BUNDLE, "root/2/0"), requestedSandbox, event("sandbox.bound", { ...BOUND, podUid: "s2" }), event("isolation.reported", { podUid: "s2", probed: [], open: [] })];
   const [step] = next(viewOf([...first, ...second]), { epoch: 1, nowMs: START, stopping: false, underWay: new Set(), sandbox: { podUid: "s2", phase: "ready", reason: "" } });
   assert.ok(step?.kind === "startCall");
   assert.match(step.note ?? "", /new one/);
+});
+
+test("an Environment that goes without proof runs calls in a sandbox that is open, and in one that does not tell", () => {
+  const { environment } = BUNDLE;
+  const bundle: Bundle = { ...BUNDLE, environment: { ...environment, spec: { ...environment.spec, network: { enforcement: "Unverified" } } } };
+  const kinds = (log: readonly NewEvent[], sandbox: HandsState): string[] => next(viewOf(log, bundle), { epoch: 1, nowMs: START, stopping: false, underWay: new Set(), sandbox }).map(({ kind }) => kind);
+  assert.deepEqual(kinds([...decided("bash", "Once"), ...openSandbox], READY), ["startCall"]);
+  assert.deepEqual(kinds([...decided("bash", "Once"), requestedSandbox, boundSandbox], READY), ["reportIsolation"]);
+  assert.deepEqual(kinds([...decided("bash", "Once"), requestedSandbox, boundSandbox], UNTOLD), ["startCall"]);
+});
+
+test("a workspace that is kept is told as such with the first result from a new sandbox", () => {
+  const { environment } = BUNDLE;
+  const bundle: Bundle = { ...BUNDLE, environment: { ...environment, spec: { ...environment.spec, sandbox: { workspace: { persistence: "Session" } } } } };
+  const first = [...decided("bash", "Once"), ...provenSandbox, toolStartedEvent(CALL, 1), toolFinishedEvent(CALL), lostSandbox];
+  const second = [requestedEvent(2, 1, 12), respondedEvent(2, 1, [{ name: "bash", arguments: "{}" }]), decidedEvent(bundle, "root/2/0"), requestedSandbox, event("sandbox.bound", { ...BOUND, podUid: "s2" }), event("isolation.reported", { podUid: "s2", probed: [], open: [] })];
+  const [step] = next(viewOf([...first, ...second], bundle), { epoch: 1, nowMs: START, stopping: false, underWay: new Set(), sandbox: { podUid: "s2", phase: "ready", reason: "" } });
+  assert.ok(step?.kind === "startCall");
+  assert.match(step.note ?? "", /files in the workspace are as they were left/);
 });

@@ -1,6 +1,7 @@
 import type { LogEventOf } from "@paddock/api/log/events";
 import { isInterrupted, turnsUsed, unseenInput } from "@paddock/api/log/state";
 import type { CallState, WaitingFor } from "@paddock/api/log/state";
+import type { IsolationReport } from "@paddock/api/wire/sandbox";
 import { cancelledCall, CUT_CALL, FILTERED_CALL, interruptedCall, nudgeFor } from "./context/notices.ts";
 import type { Verdict } from "./context/notices.ts";
 import { failuresOf, isTurnInterrupted, turnOf } from "./context/turn.ts";
@@ -8,6 +9,7 @@ import type { MadeCall, Turn } from "./context/turn.ts";
 import { callSteps, eagerSteps } from "./next-calls.ts";
 import { endOf, spanOf } from "./next-end.ts";
 import type { End, FinalRefusal, Outcome } from "./next-end.ts";
+import type { HandsState } from "./sandbox/hands.ts";
 import type { View } from "./transcript.ts";
 
 /** What this process knows and the log does not. */
@@ -22,7 +24,7 @@ export interface Here {
   /** Why the log takes no more work of this run; absent while it does. */
   readonly refusal?: FinalRefusal;
   /** How far this process is with the bound sandbox; absent when it has not tried to reach it. */
-  readonly sandbox?: { readonly podUid: string; readonly phase: "ready" | "failed"; readonly reason: string };
+  readonly sandbox?: HandsState;
 }
 
 /** One thing to do. What is done twice by mistake is refused by the log; what is not done is returned again. */
@@ -37,6 +39,8 @@ export type Step =
   | { readonly kind: "finishCall"; readonly call: string; readonly verdict: Verdict }
   | { readonly kind: "requestSandbox"; readonly reason: string; readonly replaces?: string }
   | { readonly kind: "connectSandbox"; readonly podUid: string; readonly address: string }
+  /** Record what the bound sandbox reached before its first call. */
+  | { readonly kind: "reportIsolation"; readonly podUid: string; readonly report: IsolationReport }
   /** Nothing can be done before somebody acts. */
   | { readonly kind: "wait"; readonly for: WaitingFor; readonly text: string }
   | { readonly kind: "finish"; readonly outcome: Outcome; readonly text: string; readonly reason: string }
@@ -50,6 +54,7 @@ export function keyOf(step: Step): string {
       return step.call;
     case "requestSandbox":
     case "connectSandbox":
+    case "reportIsolation":
       return "sandbox";
     default:
       return step.kind;

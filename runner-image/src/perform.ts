@@ -22,6 +22,8 @@ export interface Effects {
   readonly runner: { readonly epoch: number; readonly podName: string; readonly podUid: string };
   readonly model: ModelPorts;
   readonly tools: ToolPorts;
+  /** Ends what leaves the sandbox, and tells the log of it. */
+  readonly endEgress: () => Promise<void>;
   /** Those of now: a step keeps the ones it began with. */
   readonly signals: () => { readonly model: AbortSignal; readonly calls: AbortSignal };
 }
@@ -38,6 +40,11 @@ export async function perform(step: Exclude<Step, { kind: "exit" }>, effects: Ef
       return runCall(step, effects.tools, signals().calls);
     case "connectSandbox":
       return connectSandbox(step, effects);
+    case "finish":
+      // The log takes nothing after its end.
+      await effects.endEgress();
+      await append([eventOf(step, effects)]);
+      return;
     default:
       await append([eventOf(step, effects)]);
   }
@@ -57,7 +64,7 @@ const FINAL_TEXT_BYTES = 262_144;
 /** The same for a session that waits: every append carries it meanwhile, and status shows less. */
 const WAITING_TEXT_BYTES = 16_384;
 
-type Recorded = Extract<Step, { kind: "startRunner" | "abandonRequest" | "finishCall" | "requestSandbox" | "wait" | "finish" }>;
+type Recorded = Extract<Step, { kind: "startRunner" | "abandonRequest" | "finishCall" | "requestSandbox" | "reportIsolation" | "wait" | "finish" }>;
 
 /** The event of a step that is nothing but its event. */
 function eventOf(step: Recorded, { runner, view }: Effects): NewEvent {
@@ -70,6 +77,8 @@ function eventOf(step: Recorded, { runner, view }: Effects): NewEvent {
       return finishedEvent(step.call, step.verdict);
     case "requestSandbox":
       return { type: "sandbox.requested", data: { reason: step.reason.slice(0, 512), ...(step.replaces === undefined ? {} : { replaces: step.replaces }) } };
+    case "reportIsolation":
+      return { type: "isolation.reported", data: { podUid: step.podUid, probed: [...step.report.probed], open: [...step.report.open] } };
     case "wait":
       return { type: "run.waiting", data: { for: step.for, text: cutText(step.text, WAITING_TEXT_BYTES).text, through: view().state.lastSeq } };
     case "finish":

@@ -13,7 +13,7 @@ import { RUNNER_EVENTS } from "@paddock/api/wire/runner";
 import { buildTestBundle, decidedEvent, requestedEvent, respondedEvent, startedEvent, toolStartedEvent } from "../../test/fakes/session.ts";
 import { connectGateway } from "./gateway.ts";
 import { fileAt } from "./testdata/file.ts";
-import { openLab } from "./testdata/lab.ts";
+import { networkOf, openLab } from "./testdata/lab.ts";
 import type { Lab, LabOptions } from "./testdata/lab.ts";
 import { answer, startModel } from "./testdata/model.ts";
 import type { ProcessOptions } from "./testdata/process.ts";
@@ -26,7 +26,7 @@ const BASH_FOR_EVER = answer({ calls: [{ name: "bash", arguments: { command: "ec
 /** A runner as a process of its own, in a newly registered pod. */
 async function startProcess(t: TestContext, lab: Lab, podUid: string): Promise<ChildProcess> {
   const pod = await lab.register(podUid);
-  const options: ProcessOptions = { ...pod, gatewayUrl: lab.gateway.url, gatewayCa: lab.gateway.ca, sandboxPort: lab.sandbox.port };
+  const options: ProcessOptions = { ...pod, gatewayUrl: lab.gateway.url, gatewayCa: lab.gateway.ca, sandboxPort: lab.sandbox.port, network: networkOf(pod) };
   const child = spawn(process.execPath, ["--disable-warning=ExperimentalWarning", PROCESS, JSON.stringify(options)], { stdio: ["ignore", "pipe", "inherit"] });
   t.after(() => child.kill("SIGKILL"));
   return child;

@@ -1,10 +1,14 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:net";
+import type { AddressInfo } from "node:net";
 import { join } from "node:path";
 import { test } from "node:test";
 import { createScriptedModel } from "../../test/scripted-model/server.ts";
 import { parseScripts } from "../../test/scripted-model/script.ts";
-import { openLab } from "./testdata/lab.ts";
+import { networkOf, openLab } from "./testdata/lab.ts";
+import type { Lab, LabOptions } from "./testdata/lab.ts";
 import { answer, chunk, fail, openStream, startModel } from "./testdata/model.ts";
 import type { ModelServer } from "./testdata/model.ts";
 
@@ -26,7 +30,7 @@ test("a session of two tools runs to its end", async (t) => {
     (await lab.events()).map(({ type }) => type),
     [
       ...["session.bound", "input.received", "runner.started"],
-      ...["model.requested", "model.responded", "tool.decided", "sandbox.requested", "sandbox.bound", ...SANDBOXED],
+      ...["model.requested", "model.responded", "tool.decided", "sandbox.requested", "sandbox.bound", "isolation.reported", ...SANDBOXED],
       ...["model.requested", "model.responded", "tool.decided", ...SANDBOXED],
       ...["model.requested", "model.responded", "run.finished"],
     ],
@@ -267,13 +271,36 @@ test("a key that was replaced while it was refused is tried at once", async (t) 
   assert.partialDeepStrictEqual(await lab.of("run.finished"), [{ data: { outcome: "Completed" } }]);
 });
 
-test("a program in the sandbox that wants out is told which host and why not", async (t) => {
+test("a program in the sandbox that wants out is told which host and why not, and the log which host", async (t) => {
   const program = `require("http").get({ host: "127.0.0.1", port: new URL(process.env.HTTP_PROXY).port, path: "http://example.com/x" }, (r) => r.on("data", (d) => process.stdout.write(r.statusCode + " " + d)))`;
   const model = await startModel(t, [answer({ calls: [{ name: "write", arguments: { path: "out.js", content: program } }] }), answer({ calls: [{ name: "bash", arguments: { command: "node out.js" } }] }), answer({ text: "Done." })]);
   const lab = await openLab(t, { baseURL: model.baseURL });
   await lab.run();
   const [, printed] = await lab.of("tool.finished");
-  assert.match(printed?.data.content ?? "", /403 Paddock refused the connection to example\.com:80: Environment environment allows sandboxes no host/);
+  assert.match(printed?.data.content ?? "", /403 [^]*example\.com[^]*Environment environment/);
+  assert.partialDeepStrictEqual(await lab.of("egress.decided"), [{ data: { host: "example.com", decision: "Deny", rule: "HostNotAllowed", count: 1 } }]);
+});
+
+test("a sandbox that reaches what it must not runs nothing, and the run ends with what answered and what to do", { timeout: 60_000 }, async (t) => {
+  const listener = createServer().listen(0, "127.0.0.1");
+  await once(listener, "listening");
+  t.after(() => listener.close());
+  const { port } = listener.address() as AddressInfo;
+  const canaries = { canaries: [{ host: "127.0.0.1", port }] };
+  const ends = async (network?: LabOptions["network"]): Promise<Lab> => {
+    const model = await startModel(t, [answer({ calls: [{ name: "bash", arguments: { command: "echo ran" } }] }), answer({ text: "Done." })]);
+    const lab = await openLab(t, { baseURL: model.baseURL, ...(network === undefined ? {} : { network }) });
+    await lab.run({ ports: { network: { ...networkOf({ credentials: lab.folder }), ...canaries } } });
+    assert.partialDeepStrictEqual(await lab.of("isolation.reported"), [{ data: { open: [`canary (tcp 127.0.0.1:${port})`] } }]);
+    return lab;
+  };
+  const stopped = await ends();
+  assert.deepEqual((await stopped.of("tool.started")).length, 0);
+  assert.partialDeepStrictEqual(await stopped.of("tool.finished"), [{ data: { status: "cancelled" } }]);
+  const [finished] = await stopped.of("run.finished");
+  assert.equal(finished?.data.outcome, "NotIsolated");
+  assert.match(finished.data.reason, /canary \(tcp 127\.0\.0\.1:\d+\)[^]*Cilium or Calico[^]*network\.enforcement: Unverified in Environment environment/);
+  assert.partialDeepStrictEqual(await (await ends({ enforcement: "Unverified" })).of("run.finished"), [{ data: { outcome: "Completed" } }]);
 });
 
 test("text is shown to those who watch while the model still speaks", async (t) => {

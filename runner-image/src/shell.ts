@@ -3,6 +3,7 @@ import { deadlineAt } from "@paddock/api/log/state";
 import type { Assignment } from "@paddock/api/wire/runner";
 import { delayMsOf } from "@paddock/api/backoff";
 import { createAppend, Detached, Refused } from "./append.ts";
+import { isEgressAllowed } from "./egress/gate.ts";
 import { messageOf } from "./fault.ts";
 import { followLog } from "./follow.ts";
 import type { Gateway } from "./gateway.ts";
@@ -12,6 +13,8 @@ import { keyOf, next } from "./next.ts";
 import type { Here, Step } from "./next.ts";
 import { stopsOf } from "./next-end.ts";
 import type { FinalRefusal, Stops } from "./next-end.ts";
+import { createOutward, readText } from "./outward.ts";
+import type { NetworkSettings, Outward } from "./outward.ts";
 import { perform } from "./perform.ts";
 import type { Effects } from "./perform.ts";
 import { createRedactor } from "./redaction.ts";
@@ -32,6 +35,7 @@ export interface ShellPorts {
   readonly sandboxPort: number;
   /** How long a sandbox may take to answer, and its pings; absent means the usual times. */
   readonly linkTimes?: LinkTimes;
+  readonly network: NetworkSettings;
   readonly limits: ModelLimits;
   readonly logger: Logger;
   readonly now: () => number;
@@ -61,6 +65,7 @@ interface Session {
   readonly assignment: Assignment;
   readonly transcript: Transcript;
   readonly intake: Intake;
+  readonly outward: Outward;
   readonly effects: Effects;
 }
 
@@ -84,6 +89,8 @@ interface Shell {
   calls: AbortController;
   /** Ends appends that get no answer, at the very end of a stop. */
   readonly detached: AbortController;
+  /** Whether the gateway refuses to serve this pod. */
+  isRefused: boolean;
   refusal: FinalRefusal | undefined;
   failure: Error | undefined;
   ending: Ending | undefined;
@@ -103,6 +110,7 @@ export async function runRunner(ports: ShellPorts, stop: AbortSignal): Promise<E
     model: new AbortController(),
     calls: new AbortController(),
     detached: new AbortController(),
+    isRefused: false,
     refusal: undefined,
     failure: undefined,
     ending: undefined,
@@ -116,9 +124,17 @@ export async function runRunner(ports: ShellPorts, stop: AbortSignal): Promise<E
     logger: ports.logger,
     random: ports.random,
     lastSeq: () => session?.transcript.view().state.lastSeq ?? 0,
-    take: (events) => session?.intake.take(events),
+    take: (events) => {
+      // Nothing that leaves waits for payloads of events before it.
+      if (events.some(({ type }) => type === "session.cancelled" || type === "run.finished")) session?.outward.gate.shut();
+      session?.intake.take(events);
+    },
     assigned: (assignment) => {
-      session ??= openSession(shell, assignment, following.signal);
+      session ??= tryOpening(shell, assignment, following.signal);
+      shell.pulse.beat();
+    },
+    refused: (isRefused) => {
+      shell.isRefused = isRefused;
       shell.pulse.beat();
     },
   }).catch((error: unknown) => {
@@ -127,9 +143,13 @@ export async function runRunner(ports: ShellPorts, stop: AbortSignal): Promise<E
     shell.pulse.beat();
   });
   try {
-    return await turnUntilEnd(shell, stop, () => session);
+    const ending = await turnUntilEnd(shell, stop, () => session);
+    if (ending === "stopped") await session?.outward.end();
+    return ending;
   } finally {
     endStop();
+    session?.outward.gate.shut();
+    session?.outward.ledger.close();
     for (const controller of [shell.model, shell.calls, shell.detached, following]) controller.abort();
     session?.effects.hands.close();
     await followed;
@@ -154,6 +174,16 @@ async function turnUntilEnd(shell: Shell, stop: AbortSignal, session: () => Sess
   }
 }
 
+/** What cannot be opened ends this process with its reason: the stream would only bring the same again. */
+function tryOpening(shell: Shell, assignment: Assignment, signal: AbortSignal): Session | undefined {
+  try {
+    return openSession(shell, assignment, signal);
+  } catch (error) {
+    shell.failure ??= error instanceof Error ? error : new Error(String(error));
+    return undefined;
+  }
+}
+
 function openSession(shell: Shell, assignment: Assignment, signal: AbortSignal): Session {
   const { ports, pulse } = shell;
   const { bundle, epoch, lastBatch, bindKey } = assignment;
@@ -169,18 +199,25 @@ function openSession(shell: Shell, assignment: Assignment, signal: AbortSignal):
   };
   const intake = createIntake({ gateway: ports.gateway, transcript, logger, random: ports.random, signal, onFault });
   const append = createAppend({ gateway: ports.gateway, transcript, intake, redactor, logger, random: ports.random, signal: shell.detached.signal, epoch, lastBatch });
-  const hands = createHands({ assignment, port: ports.sandboxPort, times: ports.linkTimes ?? {}, logger, random: ports.random, onChange: pulse.beat });
-  const { podName, podUid, credentialFile, limits, random, now } = ports;
+  const { podName, podUid, credentialFile, limits, random, now, gateway, network } = ports;
+  const outward = createOutward({ assignment, network, gateway, credentialFile, redactor, append, logger, now, onChange: pulse.beat });
+  const { probe, trust, serve } = outward;
+  const onLinkClosed = (): void => {
+    void outward.ledger.flush();
+    pulse.beat();
+  };
+  const hands = createHands({ assignment, port: ports.sandboxPort, link: { ...ports.linkTimes, random, probe, trust, serve }, logger, onChange: onLinkClosed });
   const effects: Effects = {
     view: transcript.view,
     append,
     hands,
     runner: { epoch, podName, podUid },
-    model: { view: transcript.view, append, credentials: { credentialFile, redactor }, deltas: { gateway: ports.gateway, redact: redactor.text }, limits, logger, random },
+    model: { view: transcript.view, append, credentials: { credentialFile, redactor }, authorities: () => readText(network.caBundleFile), deltas: { gateway: ports.gateway, redact: redactor.text }, limits, logger, random },
     tools: { view: transcript.view, append, link: hands.link, now, logger },
+    endEgress: outward.end,
     signals: () => ({ model: shell.model.signal, calls: shell.calls.signal }),
   };
-  return { assignment, transcript, intake, effects };
+  return { assignment, transcript, intake, outward, effects };
 }
 
 function takeSteps(shell: Shell, session: Session, stopping: boolean): void {
@@ -189,6 +226,7 @@ function takeSteps(shell: Shell, session: Session, stopping: boolean): void {
   if (view.state.lastSeq === 0) return;
   const nowMs = shell.ports.now();
   setSignals(shell, stopsOf(view, nowMs), stopping);
+  setGate(shell, session, { nowMs, stopping });
   const { hands } = session.effects;
   hands.keepOnly(view.state.sandbox.bound?.podUid);
   const held = hands.state();
@@ -286,6 +324,12 @@ function setSignals(shell: Shell, stops: Stops, stopping: boolean): void {
     if (stops[kind]) shell[kind].abort();
     else if (!stopping && shell[kind].signal.aborted) shell[kind] = new AbortController();
   }
+}
+
+/** Before anything else: what may not leave any more ends at once. */
+function setGate({ ending, failure, isRefused, underWay }: Shell, { assignment, transcript, outward }: Session, { nowMs, stopping }: { readonly nowMs: number; readonly stopping: boolean }): void {
+  const isEnding = stopping || isRefused || ending !== undefined || failure !== undefined;
+  outward.gate.set(isEgressAllowed(transcript.view(), { nowMs, epoch: assignment.epoch, isEnding, isBehind: outward.ledger.isBehind(), underWay }));
 }
 
 interface Alarm {

@@ -50,7 +50,7 @@ test("a call that a person approves runs in the process that waited for it", asy
   assert.deepEqual(await typesOf(lab), [
     ...["session.bound", "input.received", "runner.started", "model.requested", "model.responded"],
     ...["tool.decided", "approval.requested", "run.waiting", "approval.resolved"],
-    ...["sandbox.requested", "sandbox.bound", "tool.started", "tool.finished", "model.requested", "model.responded", "run.finished"],
+    ...["sandbox.requested", "sandbox.bound", "isolation.reported", "tool.started", "tool.finished", "model.requested", "model.responded", "run.finished"],
   ]);
 });
 

@@ -54,7 +54,12 @@ export function noSandbox(reason: string): Verdict {
 }
 
 /** Said with the first result from a sandbox that is not the one of the results before. */
-export const FRESH_SANDBOX = "The earlier sandbox was lost; this result comes from a new one. What was made in the earlier one, files, installed programs and processes, is gone.";
+export function freshSandbox(isWorkspaceKept: boolean): string {
+  const gone = isWorkspaceKept
+    ? "The files in the workspace are as they were left; running processes, files in /tmp and programs installed outside the workspace are gone."
+    : "What was made in the earlier one, files, installed programs and processes, is gone.";
+  return `The earlier sandbox was lost; this result comes from a new one. ${gone}`;
+}
 
 const EMPTY_ANSWER = "Your last answer was empty. Answer in words, or call a tool.";
 const CUT_ANSWER = "Your last answer reached its output limit and was cut, so it cannot be used. Give the whole answer again, shorter.";

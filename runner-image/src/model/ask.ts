@@ -27,6 +27,8 @@ export interface ModelPorts {
   view(): View;
   readonly append: Append;
   readonly credentials: CredentialSource;
+  /** PEM of the Environment's own authorities as they are now; undefined when there are none. */
+  readonly authorities: () => Promise<string | undefined>;
   readonly deltas: DeltaPorts;
   readonly limits: ModelLimits;
   readonly logger: Logger;
@@ -48,13 +50,14 @@ export async function askModel(step: AskStep, ports: ModelPorts, signal: AbortSi
   const endpoint = endpointOf(ports.view().bundle);
   const credential = await awaitCredential(endpoint, ports, signal);
   if (credential === undefined) return;
+  const ca = await ports.authorities();
   const body = await requestAnswer(step, ports, endpoint.name);
 
   const deltas = createDeltaSender(ports.deltas, step);
   const apiKey = credential.kind === "key" ? credential.value : undefined;
   const startedAt = performance.now();
   try {
-    const answer = await completeOnce({ baseURL: endpoint.baseURL, apiKey, body, limits: ports.limits, signal, onText: deltas.push });
+    const answer = await completeOnce({ baseURL: endpoint.baseURL, apiKey, ca, body, limits: ports.limits, signal, onText: deltas.push });
     await recordAnswer(answer, step, ports, (performance.now() - startedAt) / 1000);
     deltas.settle();
   } catch (error) {

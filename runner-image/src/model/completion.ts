@@ -14,6 +14,8 @@ export interface Attempt {
   /** Base of an OpenAI-compatible endpoint. */
   readonly baseURL: string;
   readonly apiKey: string | undefined;
+  /** PEM of authorities that are trusted besides the public ones. */
+  readonly ca?: string | undefined;
   /** JSON text of the request. */
   readonly body: string;
   readonly limits: ModelLimits;
@@ -27,7 +29,7 @@ export interface Attempt {
  * One attempt: one request, one answer. An answer counts only if its stream ended without error, a finish reason was seen and each
  * tool call's arguments are a JSON object. Rejects with ModelFailure otherwise.
  */
-export async function completeOnce({ baseURL, apiKey, body, limits, signal, onText }: Attempt): Promise<Answer> {
+export async function completeOnce({ baseURL, apiKey, ca, body, limits, signal, onText }: Attempt): Promise<Answer> {
   const url = new URL(`${baseURL.replace(/\/+$/, "")}/chat/completions`);
   const ended = new AbortController();
   const cancel = (): void => ended.abort(new ModelFailure("cancelled", "the request was cancelled"));
@@ -35,7 +37,7 @@ export async function completeOnce({ baseURL, apiKey, body, limits, signal, onTe
   signal.addEventListener("abort", cancel, { once: true });
   if (signal.aborted) cancel();
   try {
-    const answer = await openAnswer({ url, apiKey, body, limits, signal: ended.signal });
+    const answer = await openAnswer({ url, apiKey, ca, body, limits, signal: ended.signal });
     return await readAnswer(answer, ended, onText);
   } catch (error) {
     throw failureOf(error, ended.signal);

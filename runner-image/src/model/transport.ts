@@ -1,6 +1,7 @@
 import { Agent as HttpAgent, request as httpRequest } from "node:http";
 import type { ClientRequest, IncomingMessage } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
+import { createSecureContext, getCACertificates } from "node:tls";
 import { destroyOnAbort } from "../signal.ts";
 import { classifyStatus, ModelFailure, retryAfterMsOf } from "./failure.ts";
 
@@ -23,6 +24,8 @@ const MAX_BODY_BYTES = 64 * 1024 * 1024;
 export interface ModelRequest {
   readonly url: URL;
   readonly apiKey: string | undefined;
+  /** PEM of authorities that are trusted besides the public ones. */
+  readonly ca?: string | undefined;
   /** JSON text. */
   readonly body: string;
   readonly limits: ModelLimits;
@@ -31,7 +34,18 @@ export interface ModelRequest {
 }
 
 // Connections are kept between turns: a handshake per answer would be most of the waiting with a near endpoint.
-const agents = { "http:": new HttpAgent({ keepAlive: true }), "https:": new HttpsAgent({ keepAlive: true }) } as const;
+const plainAgent = new HttpAgent({ keepAlive: true });
+let secureAgent = { ca: undefined as string | undefined, agent: new HttpsAgent({ keepAlive: true }) };
+
+/** One agent as long as the authorities stay the same: reading the public ones takes 20 ms. What a bundle holds that is no certificate is passed over. */
+function agentFor(secure: boolean, ca: string | undefined): HttpAgent {
+  if (!secure) return plainAgent;
+  if (secureAgent.ca !== ca) {
+    const secureContext = ca === undefined ? undefined : createSecureContext({ ca: [...getCACertificates("default"), ca] });
+    secureAgent = { ca, agent: new HttpsAgent({ keepAlive: true, ...(secureContext === undefined ? {} : { secureContext }) }) };
+  }
+  return secureAgent.agent;
+}
 
 /**
  * Sends one Chat Completions request and resolves with the answer's body once it is known to be an event stream. Node's own client and
@@ -52,7 +66,7 @@ export async function openAnswer(request: ModelRequest): Promise<AsyncIterable<B
 
 /** `again`: a kept connection that the endpoint had closed meanwhile is no failure of this request; it is sent once more. */
 function sendRequest(request: ModelRequest, again: boolean): Promise<IncomingMessage> {
-  const { url, apiKey, body, limits, signal } = request;
+  const { url, apiKey, ca, body, limits, signal } = request;
   const headers = {
     "Content-Type": "application/json",
     "Content-Length": String(Buffer.byteLength(body)),
@@ -62,7 +76,7 @@ function sendRequest(request: ModelRequest, again: boolean): Promise<IncomingMes
   };
   return new Promise((resolve, reject) => {
     const secure = url.protocol === "https:";
-    const sent = (secure ? httpsRequest : httpRequest)(url, { method: "POST", headers, agent: agents[secure ? "https:" : "http:"] });
+    const sent = (secure ? httpsRequest : httpRequest)(url, { method: "POST", headers, agent: agentFor(secure, ca) });
     destroyOnAbort(sent, signal);
     const stopTimers = boundOpening(sent, url, limits);
     // The listener stays: what happens to the request after its headers is told by the body as well.

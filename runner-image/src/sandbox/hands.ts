@@ -1,7 +1,8 @@
 import type { Logger } from "pino";
 import type { Assignment } from "@paddock/api/wire/runner";
+import type { IsolationReport } from "@paddock/api/wire/sandbox";
 import { LinkLost, openLink } from "./link.ts";
-import type { Link, LinkTimes } from "./link.ts";
+import type { Link, LinkPorts } from "./link.ts";
 
 /** Links to one sandbox that broke before it is given up as one that cannot be held. */
 const MAX_BREAKS = 3;
@@ -11,6 +12,8 @@ export interface HandsState {
   readonly podUid: string;
   readonly phase: "ready" | "failed";
   readonly reason: string;
+  /** What a ready one reached before it was bound; absent when its tool server does not tell. */
+  readonly isolation?: IsolationReport;
 }
 
 /** The one sandbox that this process holds or has tried to hold. */
@@ -27,13 +30,13 @@ export interface Hands {
 export interface HandsPorts {
   readonly assignment: Assignment;
   readonly port: number;
-  readonly times: LinkTimes;
+  readonly link: LinkPorts;
   readonly logger: Logger;
-  readonly random: () => number;
+  /** Told when a sandbox was let go. */
   readonly onChange: () => void;
 }
 
-export function createHands({ assignment, port, times, logger, random, onChange }: HandsPorts): Hands {
+export function createHands({ assignment, port, link: ports, logger, onChange }: HandsPorts): Hands {
   const { bundle, bindKey, epoch } = assignment;
   let state: HandsState | undefined;
   let link: Link | undefined;
@@ -61,11 +64,12 @@ export function createHands({ assignment, port, times, logger, random, onChange 
       const given = new AbortController();
       const stopped = AbortSignal.any([signal, given.signal]);
       connecting = { podUid, given };
-      const target = { host: address, port, bindKey, epoch, session: bundle.session.uid, environment: bundle.environment.name, files: bundle.files ?? [] };
+      const keepExisting = bundle.environment.spec.sandbox?.workspace?.persistence === "Session";
+      const target = { host: address, port, bindKey, epoch, session: bundle.session.uid, files: bundle.files ?? [], keepExisting };
       try {
-        const opened = await openLink(target, { ...times, logger, random }, stopped);
+        const opened = await openLink(target, ports, stopped);
         link = opened;
-        state = { podUid, phase: "ready", reason: "" };
+        state = { podUid, phase: "ready", reason: "", ...(opened.isolation === undefined ? {} : { isolation: opened.isolation }) };
         logger.info({ podUid }, "the sandbox is bound");
         void opened.closed.then((reason) => {
           if (link === opened) onClosed(podUid, reason);

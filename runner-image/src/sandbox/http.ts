@@ -1,11 +1,18 @@
 import { request } from "node:http";
-import type { Agent, IncomingMessage } from "node:http";
+import type { Agent, ClientRequest, IncomingMessage } from "node:http";
 import type { Duplex } from "node:stream";
 import { EGRESS_UPGRADE } from "@paddock/api/wire/sandbox";
 import { destroyOnAbort } from "../signal.ts";
 
-/** Most bytes of an answer: a result is cut to 48 KiB by the tool server, and a hostile one must not fill this process. */
-const MAX_BODY_BYTES = 1024 * 1024;
+/**
+ * Most bytes of an answer. The tool server cuts a result to 48 KiB, of which JSON makes six times as much when every character is a control character;
+ * a hostile one must not fill this process.
+ */
+const MAX_BODY_BYTES = 320 * 1024;
+/** Of the status line and all headers, and of trailers. */
+const MAX_HEADER_BYTES = 16 * 1024;
+/** Interim answers (1xx) before the one that counts; the tool server sends none. */
+const MOST_INTERIM = 4;
 
 /** The sandbox's tool server, and by what it knows us. */
 export interface SandboxAddress {
@@ -37,8 +44,9 @@ export function sendToSandbox(to: SandboxAddress, { method, path, body, timeoutM
   const json = JSON.stringify(body);
   const headers = { ...credentials(to), "Content-Type": "application/json", "Content-Length": String(Buffer.byteLength(json)) };
   return new Promise((resolve, reject) => {
-    const sent = request({ host: to.host, port: to.port, agent: to.agent, method, path, headers });
+    const sent = request({ host: to.host, port: to.port, agent: to.agent, method, path, headers, maxHeaderSize: MAX_HEADER_BYTES });
     destroyOnAbort(sent, signal);
+    boundInterim(sent);
     const timer = setTimeout(() => sent.destroy(new Error(`the sandbox did not answer within ${timeoutMs / 1000} s`)), timeoutMs);
     let answered = false;
     sent.on("error", reject);
@@ -62,19 +70,34 @@ export function sendToSandbox(to: SandboxAddress, { method, path, body, timeoutM
 export function upgradeToEgress(to: SandboxAddress, timeoutMs: number, signal: AbortSignal): Promise<{ readonly socket: Duplex; readonly head: Buffer }> {
   const headers = { ...credentials(to), Connection: "Upgrade", Upgrade: EGRESS_UPGRADE };
   return new Promise((resolve, reject) => {
-    const sent = request({ host: to.host, port: to.port, agent: false, method: "GET", path: "/v1/egress", headers });
+    const sent = request({ host: to.host, port: to.port, agent: false, method: "GET", path: "/v1/egress", headers, maxHeaderSize: MAX_HEADER_BYTES });
     const fail = (why: string): void => void sent.destroy(new Error(why));
     const timer = setTimeout(() => fail(`the sandbox did not open the egress channel within ${timeoutMs / 1000} s`), timeoutMs);
     destroyOnAbort(sent, signal);
+    boundInterim(sent);
     sent.on("error", reject);
-    sent.once("close", () => clearTimeout(timer));
+    sent.once("close", () => {
+      clearTimeout(timer);
+      reject(new Error("the sandbox ended the connection where the egress channel was asked for"));
+    });
     sent.once("response", (response) => fail(`the sandbox answered ${response.statusCode ?? "nothing"} where the egress channel was asked for`));
-    sent.once("upgrade", (_response, socket, head) => {
+    sent.once("upgrade", (response, socket, head) => {
       clearTimeout(timer);
       socket.on("error", () => undefined);
-      resolve({ socket, head });
+      if (response.headers.upgrade === EGRESS_UPGRADE) return resolve({ socket, head });
+      socket.destroy();
+      reject(new Error("the sandbox turned the connection round to something else than the egress channel"));
     });
     sent.end();
+  });
+}
+
+/** A peer that goes on and on without an answer. */
+function boundInterim(sent: ClientRequest): void {
+  let seen = 0;
+  sent.on("information", () => {
+    seen += 1;
+    if (seen > MOST_INTERIM) sent.destroy(new Error("the sandbox sent interim answers without an end"));
   });
 }
 

@@ -1,12 +1,12 @@
 import assert from "node:assert/strict";
 import { connect as connectHttp2 } from "node:http2";
+import type { ServerHttp2Session, ServerHttp2Stream } from "node:http2";
 import { rm } from "node:fs/promises";
 import { createServer, request } from "node:http";
 import type { Server } from "node:http";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { TestContext } from "node:test";
-import { pino } from "pino";
 import type { SandboxCall } from "@paddock/api/wire/sandbox";
 import { openSandbox } from "../../../sandbox-image/src/testdata/sandbox.ts";
 import type { Sandbox } from "../../../sandbox-image/src/testdata/sandbox.ts";
@@ -15,12 +15,22 @@ import { startRelay } from "../testdata/relay.ts";
 import { CallRefused, LinkLost, openLink } from "./link.ts";
 import type { Link, LinkPorts, LinkTarget } from "./link.ts";
 
-const PORTS: LinkPorts = { logger: pino({ level: "silent" }), random: () => 0 };
+const PORTS: LinkPorts = { random: () => 0, probe: () => Promise.resolve([]), trust: () => Promise.resolve(""), serve: refuseAll };
 const KEY = "bind-key-0123456789-0123456789-0123456789";
 const never = new AbortController().signal;
 
+/** What stands in for the proxy where the test is not about it. */
+function refuseAll(session: ServerHttp2Session): void {
+  session.on("stream", (stream: ServerHttp2Stream) => {
+    stream.on("error", () => undefined);
+    if (stream.destroyed) return;
+    stream.respond({ ":status": 403 });
+    stream.end("refused by the test");
+  });
+}
+
 function target({ port }: Pick<Sandbox, "port">, change: Partial<LinkTarget> = {}): LinkTarget {
-  return { host: "127.0.0.1", port, bindKey: KEY, epoch: 1, session: "u1", environment: "prod", files: [], ...change };
+  return { host: "127.0.0.1", port, bindKey: KEY, epoch: 1, session: "u1", files: [], keepExisting: false, ...change };
 }
 
 async function open(t: TestContext, to: LinkTarget, ports: Partial<LinkPorts> = {}): Promise<Link> {
@@ -72,7 +82,7 @@ test("aborting a call ends its processes", async (t) => {
   assert.match((await link.call(bash("echo on", { call: "root/1/1" }), never)).content, /on/);
 });
 
-test("programs in the sandbox reach the runner's proxy, which refuses with host and reason", async (t) => {
+test("programs in the sandbox reach the runner's proxy and read its refusal", async (t) => {
   const sandbox = await openSandbox(t);
   await open(t, target(sandbox));
   const tunnel = await new Promise<{ status: number | undefined }>((resolve, reject) => {
@@ -93,7 +103,7 @@ test("programs in the sandbox reach the runner's proxy, which refuses with host 
       .once("error", reject)
       .end("x".repeat(100_000));
   });
-  assert.match(plain, /^403Paddock refused the connection to example\.com:80: Environment prod allows sandboxes no host/);
+  assert.equal(plain, "403refused by the test");
 });
 
 test("a newer epoch takes the sandbox over, and the older link is lost", async (t) => {

@@ -1,13 +1,12 @@
 import { Agent } from "node:http";
 import type { ServerHttp2Session } from "node:http2";
-import type { Logger } from "pino";
 import { parseSandboxResult } from "@paddock/api/wire/sandbox";
-import type { SandboxCall, SandboxFiles, SandboxResult } from "@paddock/api/wire/sandbox";
+import type { BindReply, BindRequest, IsolationReport, ProbeTarget, SandboxCall, SandboxFiles, SandboxResult } from "@paddock/api/wire/sandbox";
 import { parseProblem, problemTypeOf } from "@paddock/api/wire/problem";
 import { delayMsOf } from "@paddock/api/backoff";
-import { serveEgress } from "../egress/proxy.ts";
 import { messageOf } from "../fault.ts";
 import { pause } from "../signal.ts";
+import { parseBindReply } from "./bind.ts";
 import { sendToSandbox, upgradeToEgress } from "./http.ts";
 import type { SandboxAddress, SandboxAnswer } from "./http.ts";
 import { serveReversed } from "./reversed.ts";
@@ -15,8 +14,12 @@ import type { PingTimes } from "./reversed.ts";
 
 /** How long a pod that has an address may take until its tool server answers. */
 const CONNECT_MS = 30_000;
-const BIND_MS = 5000;
+/** The first bind is answered after the probe (3 s), a later one when the earlier runner's processes have ended. */
+const BIND_MS = 10_000;
+const UPGRADE_MS = 5000;
 const FILES_MS = 15_000;
+/** Characters of what a sandbox says about a refusal. */
+const MOST_SAID = 500;
 const BACKOFF = { firstMs: 25, mostMs: 1000 } as const;
 
 /** Beyond the call's own limit: time to stop its processes and to send what they printed. */
@@ -36,6 +39,8 @@ export class CallRefused extends Error {
 export interface Link {
   /** Runs a call to its end. Rejects with LinkLost, CallRefused, or the signal's reason; aborting kills the call's processes. */
   call(call: SandboxCall, signal: AbortSignal): Promise<SandboxResult>;
+  /** What the sandbox reached before its first bind; undefined when its tool server does not tell. */
+  readonly isolation: IsolationReport | undefined;
   /** Resolves with the reason when the sandbox is lost from here or `close` was called. */
   readonly closed: Promise<string>;
   close(reason: string): void;
@@ -47,9 +52,10 @@ export interface LinkTarget {
   readonly bindKey: string;
   readonly epoch: number;
   readonly session: string;
-  readonly environment: string;
   /** The session's own, for a sandbox that is new. */
   readonly files: SandboxFiles["files"];
+  /** Whether the workspace may hold what an earlier sandbox of the session has left in it. */
+  readonly keepExisting: boolean;
 }
 
 /** What is left out has its usual value. */
@@ -60,8 +66,13 @@ export interface LinkTimes {
 }
 
 export interface LinkPorts extends LinkTimes {
-  readonly logger: Logger;
   readonly random: () => number;
+  /** What a new sandbox must not reach. */
+  readonly probe: () => Promise<readonly ProbeTarget[]>;
+  /** PEM of the authorities that its programs are to trust, as they are now. */
+  readonly trust: () => Promise<string>;
+  /** Serves what programs send to their proxy. */
+  readonly serve: (session: ServerHttp2Session) => void;
 }
 
 /**
@@ -76,9 +87,12 @@ export async function openLink(target: LinkTarget, ports: LinkPorts, signal: Abo
   for (let retry = 0; ; retry += 1) {
     signal.throwIfAborted();
     try {
-      await bind(address, target.session, signal);
-      await placeFiles(address, target.files, signal);
-      return await openChannel(address, { target, ports, signal });
+      const { isolation } = await bind(address, { session: target.session, probe: await ports.probe(), trust: await ports.trust() }, signal);
+      await placeFiles(address, target, signal);
+      const { socket, head } = await upgradeToEgress(address, UPGRADE_MS, signal);
+      const channel = serveReversed(socket, head, ports.pings);
+      ports.serve(channel);
+      return linkOver(address, channel, isolation);
     } catch (error) {
       signal.throwIfAborted();
       if (error instanceof LinkLost || performance.now() > until) {
@@ -90,35 +104,25 @@ export async function openLink(target: LinkTarget, ports: LinkPorts, signal: Abo
   }
 }
 
-async function bind(address: SandboxAddress, session: string, signal: AbortSignal): Promise<void> {
-  const { status, body } = await sendToSandbox(address, { method: "PUT", path: "/v1/bind", body: { session }, timeoutMs: BIND_MS, signal });
-  if (status === 200) return;
+async function bind(address: SandboxAddress, request: BindRequest, signal: AbortSignal): Promise<BindReply> {
+  const { status, body } = await sendToSandbox(address, { method: "PUT", path: "/v1/bind", body: request, timeoutMs: BIND_MS, signal });
   // A refusal is a decision; anything else may be a server that is not ready.
   if (status === 401 || status === 403) throw new LinkLost(detailOf(body, status));
-  throw new Error(detailOf(body, status));
+  if (status !== 200) throw new Error(detailOf(body, status));
+  const reply = parseBindReply(body);
+  if (reply === undefined) throw new LinkLost("what it answered is no reply of a tool server of this release");
+  return reply;
 }
 
 /** Before any call can run; a sandbox that has them already keeps what calls have made of them. */
-async function placeFiles(address: SandboxAddress, files: SandboxFiles["files"], signal: AbortSignal): Promise<void> {
+async function placeFiles(address: SandboxAddress, { files, keepExisting }: LinkTarget, signal: AbortSignal): Promise<void> {
   if (files.length === 0) return;
-  const { status, body } = await sendToSandbox(address, { method: "PUT", path: "/v1/files", body: { files } satisfies SandboxFiles, timeoutMs: FILES_MS, signal });
+  const given: SandboxFiles = { files, ...(keepExisting ? { keepExisting } : {}) };
+  const { status, body } = await sendToSandbox(address, { method: "PUT", path: "/v1/files", body: given, timeoutMs: FILES_MS, signal });
   if (status !== 200) throw new LinkLost(`it does not take the session's files (spec.files): ${detailOf(body, status)}`);
 }
 
-interface Opening {
-  readonly target: LinkTarget;
-  readonly ports: LinkPorts;
-  readonly signal: AbortSignal;
-}
-
-async function openChannel(address: SandboxAddress, { target, ports, signal }: Opening): Promise<Link> {
-  const { socket, head } = await upgradeToEgress(address, BIND_MS, signal);
-  const session = serveReversed(socket, head, ports.pings);
-  serveEgress(session, target.environment, ports.logger);
-  return linkOver(address, session);
-}
-
-function linkOver(address: SandboxAddress, session: ServerHttp2Session): Link {
+function linkOver(address: SandboxAddress, session: ServerHttp2Session, isolation: IsolationReport | undefined): Link {
   const { promise: closed, resolve } = Promise.withResolvers<string>();
   const broken = new AbortController();
   const close = (reason: string): void => {
@@ -129,9 +133,12 @@ function linkOver(address: SandboxAddress, session: ServerHttp2Session): Link {
   };
   // The channel lives as long as the sandbox: its end is the end of the link.
   session.once("close", () => close("the connection to the sandbox broke"));
+  // It may have ended before anybody listened.
+  if (session.destroyed) close("the connection to the sandbox broke");
   return {
     closed,
     close,
+    isolation,
     async call(call, signal) {
       const timeoutMs = call.timeoutSeconds * 1000 + CALL_GRACE_MS;
       try {
@@ -161,5 +168,11 @@ function resultOf({ status, body }: SandboxAnswer): SandboxResult {
 }
 
 function detailOf(body: unknown, status: number): string {
-  return parseProblem(body)?.detail.slice(0, 500) ?? `it answered ${status}`;
+  const said = parseProblem(body)?.detail;
+  return said === undefined ? `it answered ${status}` : readable(said.slice(0, MOST_SAID));
+}
+
+/** Text of a sandbox for people's terminals: what would move their cursor or turn their text round is shown as an escape. */
+function readable(text: string): string {
+  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (one) => (one === "\n" ? " " : `\\u{${one.codePointAt(0)?.toString(16) ?? ""}}`));
 }

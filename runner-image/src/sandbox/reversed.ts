@@ -1,5 +1,5 @@
 import { performServerHandshake } from "node:http2";
-import type { ServerHttp2Session } from "node:http2";
+import type { ServerHttp2Session, ServerSessionOptions } from "node:http2";
 import { Duplex } from "node:stream";
 
 /** How often the other side is asked for a sign of life, and how long it may take to give it, in milliseconds. */
@@ -10,12 +10,33 @@ export interface PingTimes {
 
 const PING_TIMES: PingTimes = { everyMs: 10_000, answerMs: 10_000 };
 
+/** Connections of programs at the same time, as many as the forwarder takes. */
+const MOST_STREAMS = 256;
+
+/**
+ * What a hostile sandbox may make this side keep or do before its session is ended: buffers, headers, streams that are opened against the limit
+ * or reset as fast as they are opened, frames that break the protocol. What waits to be sent to a peer that does not read counts as memory; floods
+ * of pings and settings end at the bounds that nghttp2 has itself.
+ */
+const BOUNDS: ServerSessionOptions = {
+  settings: { maxConcurrentStreams: MOST_STREAMS, enablePush: false, maxHeaderListSize: 32 * 1024 },
+  maxSessionMemory: 64,
+  maxHeaderListPairs: 128,
+  maxSettings: 16,
+  maxOutstandingPings: 4,
+  maxSessionInvalidFrames: 100,
+  maxSessionRejectedStreams: 100,
+  // A program may open and give up a hundred connections at once, and ten a second for ever.
+  streamResetBurst: 1000,
+  streamResetRate: 33,
+};
+
 /**
  * Speaks HTTP/2 as a server on a connection that this process opened. `head`: bytes of the other side that came with the upgrade.
  * The session is destroyed when a ping is not answered in time (10 s): a peer that was stopped or cut off keeps its socket open.
  */
 export function serveReversed(socket: Duplex, head: Buffer, times: PingTimes = PING_TIMES): ServerHttp2Session {
-  const session = performServerHandshake(replaying(socket, head), { settings: { maxConcurrentStreams: 128, enablePush: false }, maxSessionMemory: 8 });
+  const session = performServerHandshake(replaying(socket, head), BOUNDS);
   session.on("error", () => undefined);
   const timer = setInterval(() => pingOnce(session, times.answerMs), times.everyMs).unref();
   session.once("close", () => {

@@ -17,6 +17,8 @@ import { openSandbox } from "../../../sandbox-image/src/testdata/sandbox.ts";
 import type { Sandbox } from "../../../sandbox-image/src/testdata/sandbox.ts";
 import { connectGateway } from "../gateway.ts";
 import { MODEL_LIMITS } from "../model/transport.ts";
+import type { NetworkSettings } from "../outward.ts";
+import type { Canary } from "../sandbox/bind.ts";
 import { runRunner } from "../shell.ts";
 import type { Ending, ShellPorts } from "../shell.ts";
 
@@ -76,6 +78,8 @@ export interface LabOptions {
   readonly startTime?: string;
   readonly files?: Bundle["files"];
   readonly provisioning?: NonNullable<Bundle["environment"]["spec"]["sandbox"]>["provisioning"];
+  readonly network?: Bundle["environment"]["spec"]["network"];
+  readonly credentials?: Bundle["environment"]["spec"]["credentials"];
   /** Where the n-th sandbox is said to be; the last one holds for all others. The real one is at 127.0.0.1. */
   readonly sandboxes?: readonly string[];
 }
@@ -180,6 +184,7 @@ export async function openLab(t: TestContext, options: LabOptions): Promise<Lab>
         podUid,
         credentialFile: (name) => join(pod.credentials, name, "value"),
         sandboxPort: sandbox.port,
+        network: networkOf(pod),
         limits: MODEL_LIMITS,
         logger: pino({ level: "silent" }),
         now: Date.now,
@@ -194,28 +199,32 @@ export async function openLab(t: TestContext, options: LabOptions): Promise<Lab>
   };
 }
 
+/** A sandbox of the tests reaches all of loopback, but for what is not there: that proves what policies prove elsewhere. */
+export const CLOSED: Canary = { host: "127.0.0.1", port: 9 };
+
+/** What a pod's network is to a runner of the tests; the Environment's authorities are beside its credentials. */
+export function networkOf({ credentials }: Pick<RunnerPod, "credentials">): NetworkSettings {
+  return { privateRanges: [], canaries: [CLOSED], caBundleFile: join(credentials, "ca.crt"), resolvConfFile: join(credentials, "resolv.conf") };
+}
+
 function bundleOf(uid: string, options: LabOptions): Bundle {
-  const { baseURL, tools, customTools, approvals, model, limits, startTime, mode, files, provisioning } = options;
+  const { baseURL, tools, customTools, approvals, model, limits, startTime, mode, files, provisioning, network, credentials } = options;
   const bundle = buildTestBundle(uid);
   const [entry] = bundle.environment.spec.models;
   if (entry === undefined) throw new Error("the test bundle has no model");
+  const sandbox = provisioning === undefined ? undefined : { provisioning };
+  const models = [{ ...entry, baseURL, ...model }];
   return {
     ...bundle,
-    ...(limits === undefined ? {} : { limits }),
-    ...(startTime === undefined ? {} : { startTime }),
-    ...(mode === undefined ? {} : { mode }),
-    ...(files === undefined ? {} : { files }),
-    agent: { ...bundle.agent, spec: { ...bundle.agent.spec, ...(tools === undefined ? {} : { tools }), ...(customTools === undefined ? {} : { customTools }) } },
-    environment: {
-      ...bundle.environment,
-      spec: {
-        ...bundle.environment.spec,
-        models: [{ ...entry, baseURL, ...model }],
-        ...(approvals === undefined ? {} : { approvals }),
-        ...(provisioning === undefined ? {} : { sandbox: { provisioning } }),
-      },
-    },
+    ...given({ limits, startTime, mode, files }),
+    agent: { ...bundle.agent, spec: { ...bundle.agent.spec, ...given({ tools, customTools }) } },
+    environment: { ...bundle.environment, spec: { ...bundle.environment.spec, models, ...given({ approvals, sandbox, network, credentials }) } },
   };
+}
+
+/** The members that are there. */
+function given<T extends object>(members: T): { [K in keyof T]?: Exclude<T[K], undefined> } {
+  return Object.fromEntries(Object.entries(members).filter(([, value]) => value !== undefined)) as { [K in keyof T]?: Exclude<T[K], undefined> };
 }
 
 interface Binding {

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { pino } from "pino";
 import { connectGateway } from "../gateway.ts";
 import { MODEL_LIMITS } from "../model/transport.ts";
+import type { NetworkSettings } from "../outward.ts";
 import { runRunner } from "../shell.ts";
 
 export interface ProcessOptions {
@@ -12,6 +13,7 @@ export interface ProcessOptions {
   readonly tokenFile: string;
   readonly credentials: string;
   readonly sandboxPort: number;
+  readonly network: NetworkSettings;
 }
 
 const options = JSON.parse(process.argv[2] ?? "") as ProcessOptions;
@@ -24,6 +26,7 @@ const ending = await runRunner(
     podUid: options.podUid,
     credentialFile: (name) => join(options.credentials, name, "value"),
     sandboxPort: options.sandboxPort,
+    network: options.network,
     limits: MODEL_LIMITS,
     logger: pino({ level: "warn" }),
     now: Date.now,

@@ -67,7 +67,9 @@ try {
   const gateway = connectGateway({ url: new URL(options.gatewayUrl), ca: options.gatewayCa, tokenFile: join(options.folder, "token") });
   const { podName, podUid, sandboxPort } = options;
   const credentialFile = (name: string): string => join(options.folder, "credentials", name, "value");
-  const ending = await runRunner({ gateway: asking(gateway), podName, podUid, credentialFile, sandboxPort, limits: MODEL_LIMITS, logger, now: Date.now, random: Math.random }, stop.signal);
+  // Sandboxes of the tests reach all of loopback, but for what is not there.
+  const network = { privateRanges: [], canaries: [{ host: "127.0.0.1", port: 9 }], caBundleFile: join(options.folder, "ca", "ca.crt"), resolvConfFile: join(options.folder, "resolv.conf") };
+  const ending = await runRunner({ gateway: asking(gateway), podName, podUid, credentialFile, sandboxPort, network, limits: MODEL_LIMITS, logger, now: Date.now, random: Math.random }, stop.signal);
   logger.info({ ending }, "the runner ends");
   process.exit(0);
 } catch (error) {
