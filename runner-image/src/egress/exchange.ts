@@ -5,7 +5,7 @@ import { pipeline, Transform } from "node:stream";
 import { buildDenial, decideRequest, isDenial, quote, whereOf } from "./decision.ts";
 import { decodeStreams } from "./decode.ts";
 import { answerHeaders, mapHeaders, requestHeaders } from "./headers.ts";
-import { hasCredential, injectedHeader, matchCredentials } from "./inject.ts";
+import { hasCredential, injectedHeader, isOfferedTls, matchCredentials } from "./inject.ts";
 import { createMaskTable, maskStream } from "./mask.ts";
 import type { MaskTable } from "./mask.ts";
 import type { EgressAccount, EgressConnection, EgressDenial, InjectedHeader, RequestGrant } from "./policy.ts";
@@ -41,6 +41,14 @@ export interface ExchangePorts {
   readonly account: EgressAccount;
 }
 
+/** A connection of a program with its far side. */
+export interface Lane {
+  readonly connection: EgressConnection;
+  readonly upstream: Upstream;
+  /** The program speaks plain HTTP, and so does the proxy with the host. */
+  readonly isPlain: boolean;
+}
+
 /** What a request gets on its way. */
 export interface Admission {
   readonly grant: RequestGrant;
@@ -50,7 +58,8 @@ export interface Admission {
 }
 
 /** One request from its first decision to the last byte of its answer. Never throws. */
-export async function exchange(inbound: Inbound, connection: EgressConnection, upstream: Upstream, ports: ExchangePorts): Promise<void> {
+export async function exchange(inbound: Inbound, lane: Lane, ports: ExchangePorts): Promise<void> {
+  const { connection, upstream } = lane;
   const tally = createTally(ports.account);
   const note = { ...connection.target, method: inbound.method.slice(0, 32) };
   const refuse = (denial: EgressDenial): void => {
@@ -58,7 +67,7 @@ export async function exchange(inbound: Inbound, connection: EgressConnection, u
     tally.end();
     inbound.refuse(denial);
   };
-  const admission = await admitRequest(inbound, connection, ports);
+  const admission = await admitRequest(inbound, lane, ports);
   if (isDenial(admission)) { refuse(admission); return; }
   const { grant, injected, mask } = admission;
   inbound.proceed();
@@ -82,7 +91,7 @@ export async function exchange(inbound: Inbound, connection: EgressConnection, u
 }
 
 /** The decision on a request, with everything that has to be read for it. */
-export async function admitRequest(inbound: Pick<Inbound, "method" | "path" | "authorities">, connection: EgressConnection, { policy, credentials, values }: Omit<ExchangePorts, "account">): Promise<Admission | EgressDenial> {
+export async function admitRequest(inbound: Pick<Inbound, "method" | "path" | "authorities">, { connection, isPlain }: Omit<Lane, "upstream">, { policy, credentials, values }: Omit<ExchangePorts, "account">): Promise<Admission | EgressDenial> {
   const { target } = connection;
   const { method, path } = inbound;
   const malformed = checkForm(inbound, connection);
@@ -90,7 +99,7 @@ export async function admitRequest(inbound: Pick<Inbound, "method" | "path" | "a
   const grant = decideRequest(policy, connection, { method, path });
   if (isDenial(grant)) return grant;
   if (!hasCredential(credentials, target.host)) return { grant, injected: [], mask: undefined };
-  const matched = matchCredentials(credentials, target.host, { method, path });
+  const matched = isPlain && isOfferedTls(policy, target.host) ? [] : matchCredentials(credentials, target.host, { method, path });
   const injected: InjectedHeader[] = [];
   // Also those that this request does not get: another one may have left them with the host, before this process started.
   for (const credential of credentials.filter((one) => hasCredential([one], target.host))) {

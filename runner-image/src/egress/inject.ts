@@ -16,6 +16,14 @@ export function hasCredential(credentials: readonly Credential[], host: string):
   return credentials.some(({ hosts }) => hosts.some((pattern) => isCovered(pattern, host)));
 }
 
+/**
+ * Whether the Environment allows a host on the port of https too. Then no credential goes there in plain HTTP, where everybody on the way could read
+ * it, and a program could choose that; a host that has plain HTTP only was meant. Pure.
+ */
+export function isOfferedTls({ entries }: Pick<EgressPolicy, "entries">, host: string): boolean {
+  return entries.some((entry) => isCovered(entry.host, host) && entry.ports.includes(443));
+}
+
 /** The credentials that a request gets, none where its path could be read in two ways and paths are named: those whose host, methods and paths match; of several for one header the first. Pure. */
 export function matchCredentials(credentials: readonly Credential[], host: string, request: EgressRequest): readonly Credential[] {
   const headers = new Set<string>();

@@ -3,16 +3,16 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { performServerHandshake } from "node:http2";
 import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import type { Duplex } from "node:stream";
-import { TLSSocket } from "node:tls";
+import { createServer as createTlsServer } from "node:tls";
+import type { TLSSocket } from "node:tls";
 import type { EgressAuthority } from "./authority.ts";
 import { exchange } from "./exchange.ts";
-import type { ExchangePorts, Inbound } from "./exchange.ts";
+import type { ExchangePorts, Inbound, Lane } from "./exchange.ts";
 import { inboundOfHttp1 } from "./exchange-http1.ts";
 import { inboundOfHttp2 } from "./exchange-http2.ts";
 import type { Dial, EgressConnection, EgressInspector } from "./policy.ts";
 import { carryUpgrade } from "./upgrade.ts";
 import { createUpstream, MOST_HEADER_BYTES } from "./upstream.ts";
-import type { Upstream } from "./upstream.ts";
 import type { UpstreamTrust } from "./upstream-tls.ts";
 
 /** What is left out has its usual value. */
@@ -36,12 +36,6 @@ const IDLE_MS = 300_000;
 /** Requests at once in one HTTP/2 connection of a program. */
 const MOST_STREAMS = 100;
 
-/** A connection of a program with its far side. */
-export interface Lane {
-  readonly connection: EgressConnection;
-  readonly upstream: Upstream;
-}
-
 /** Ends programs' connections here and carries their requests. One for a session. */
 export function createInspector(ports: InspectorPorts): EgressInspector {
   const { account, policy, limits } = ports;
@@ -60,15 +54,17 @@ export function createInspector(ports: InspectorPorts): EgressInspector {
       upstream.close();
     });
     if (connection.signal.aborted) stop();
-    return { connection, upstream };
+    return { connection, upstream, isPlain };
   };
   const carry = (inbound: Inbound, lane: Lane): void => {
-    exchange(inbound, lane.connection, lane.upstream, ports).catch(() => { inbound.refuse({ refusal: "Unreachable", status: 502, message: "The proxy could not carry the request." }); });
+    exchange(inbound, lane, ports).catch(() => { inbound.refuse({ refusal: "Unreachable", status: 502, message: "The proxy could not carry the request." }); });
   };
 
   // Never listens: connections are handed to it.
   const http1 = createServer({ maxHeaderSize: MOST_HEADER_BYTES, keepAliveTimeout: idleMs, requestTimeout: 0 });
-  http1.timeout = idleMs;
+  // Silence of a request under way is noticed on the far side first, and said.
+  const silentMs = 2 * idleMs;
+  http1.timeout = silentMs;
   const onRequest = (asksFirst: boolean) => (request: IncomingMessage, response: ServerResponse): void => {
     const lane = lanes.get(request.socket);
     if (lane === undefined) { request.socket.destroy(); return; }
@@ -88,40 +84,35 @@ export function createInspector(ports: InspectorPorts): EgressInspector {
   const serveHttp2 = (socket: TLSSocket, lane: Lane): void => {
     const session = performServerHandshake(socket, { maxHeaderListPairs: 256, settings: { maxConcurrentStreams: MOST_STREAMS, maxHeaderListSize: MOST_HEADER_BYTES } });
     session.on("error", () => { socket.destroy(); });
-    session.setTimeout(idleMs, () => { session.destroy(); });
+    session.setTimeout(silentMs, () => { session.destroy(); });
     session.on("stream", (stream: ServerHttp2Stream, headers: IncomingHttpHeaders) => { carry(inboundOfHttp2(stream, headers), lane); });
   };
 
   /** TLS with the program; undefined when it did not come about. */
   const shakeHands = async (duplex: Duplex, { target }: EgressConnection): Promise<TLSSocket | undefined> => {
     const context = await (await ports.authority()).leafFor(target.host);
-    const refuse = (): void => { account.note({ ...target, decision: "Deny", rule: "NameMismatch" }); };
     return new Promise((done) => {
-      const socket = new TLSSocket(duplex, {
-        isServer: true,
-        secureContext: context,
+      // Never listens either; one for each connection, because only its own knows which name is right.
+      const server = createTlsServer({
         ALPNProtocols: ["h2", "http/1.1"],
+        handshakeTimeout: handshakeMs,
         SNICallback: (name, answer) => {
           if (name.toLowerCase() === target.host) { answer(null, context); return; }
-          refuse();
+          account.note({ ...target, decision: "Deny", rule: "NameMismatch" });
           answer(new Error("TLS names another host than CONNECT"));
         },
       });
-      const timer = setTimeout(() => { socket.destroy(); }, handshakeMs);
-      const end = (): void => {
-        clearTimeout(timer);
+      const giveUp = (): void => {
         duplex.destroy();
         done(undefined);
       };
-      socket.on("error", end);
-      socket.once("close", end);
-      socket.once("secure", () => {
-        clearTimeout(timer);
-        const isNamed = typeof socket.servername === "string" && socket.servername !== "";
-        if (isNamed) { done(socket); return; }
-        refuse();
-        socket.destroy();
+      duplex.once("close", giveUp);
+      server.on("tlsClientError", giveUp);
+      server.on("secureConnection", (socket) => {
+        socket.on("error", () => undefined);
+        done(socket);
       });
+      server.emit("connection", duplex);
     });
   };
 

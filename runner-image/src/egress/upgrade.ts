@@ -4,11 +4,10 @@ import type { Duplex, Transform } from "node:stream";
 import { pipeline } from "node:stream";
 import { buildDenial, isDenial, whereOf } from "./decision.ts";
 import { admitRequest, createTally, injectHeaders, meter } from "./exchange.ts";
-import type { Admission, ExchangePorts } from "./exchange.ts";
+import type { Admission, ExchangePorts, Lane } from "./exchange.ts";
 import { answerHeaders, mapHeaders, requestHeaders } from "./headers.ts";
 import { maskStream } from "./mask.ts";
 import type { EgressDenial } from "./policy.ts";
-import type { Lane } from "./terminate.ts";
 import type { UpstreamAnswer, UpstreamSwitch } from "./upstream.ts";
 
 /** A program's request to switch protocols; `head`: what it has sent behind it. */
@@ -22,7 +21,8 @@ export interface UpgradeRequest {
  * A WebSocket from its handshake to its end; other protocols are refused. Where the host has a credential no extension is agreed on: compressed frames
  * could not be masked. A value that a server sends in two frames is not found.
  */
-export async function carryUpgrade({ request, socket, head }: UpgradeRequest, { connection, upstream }: Lane, ports: ExchangePorts & { readonly idleMs: number }): Promise<void> {
+export async function carryUpgrade({ request, socket, head }: UpgradeRequest, lane: Lane, ports: ExchangePorts & { readonly idleMs: number }): Promise<void> {
+  const { connection, upstream } = lane;
   const { target } = connection;
   const tally = createTally(ports.account);
   const over = new AbortController();
@@ -41,7 +41,7 @@ export async function carryUpgrade({ request, socket, head }: UpgradeRequest, { 
     return;
   }
   const path = request.url ?? "";
-  const admission = await admitRequest({ method, path, authorities: request.headersDistinct["host"] ?? [] }, connection, ports);
+  const admission = await admitRequest({ method, path, authorities: request.headersDistinct["host"] ?? [] }, lane, ports);
   if (isDenial(admission)) { refuse(admission); return; }
   const { grant, injected } = admission;
   const answer = await upstream.upgrade({

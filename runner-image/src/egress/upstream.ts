@@ -96,8 +96,30 @@ export function createUpstream(connection: Pick<EgressConnection, "target" | "si
   };
 }
 
+/** So many at once, the others in their order. */
+export function createTurns(most: number): () => Promise<() => void> {
+  const waiting: (() => void)[] = [];
+  let running = 0;
+  const leave = (): void => {
+    const next = waiting.shift();
+    if (next === undefined) running--;
+    else next();
+  };
+  return async () => {
+    if (running < most) running++;
+    else await new Promise<void>((go) => waiting.push(go));
+    let isOver = false;
+    return () => {
+      if (!isOver) leave();
+      isOver = true;
+    };
+  };
+}
+
 /** Connections of one set of entries. */
 interface Route {
+  /** Waits for a place among the requests of HTTP/1.1: the agent does not count connections that are still being made. */
+  readonly turn: () => Promise<() => void>;
   /** What the host speaks: a session of HTTP/2, or an agent that makes connections of HTTP/1.1. */
   way(): Promise<ClientHttp2Session | Agent | EgressDenial>;
   close(): void;
@@ -109,7 +131,7 @@ function createRoute(connection: Pick<EgressConnection, "target" | "signal">, en
   let pending: Promise<ClientHttp2Session | Agent | EgressDenial> | undefined;
   let seed: Socket | undefined;
   let isHttp1 = options.isPlain;
-  const agent = new Agent({ keepAlive: true, maxSockets: MOST_SOCKETS, maxFreeSockets: MOST_SOCKETS, timeout: KEPT_IDLE_MS });
+  const agent = new Agent({ keepAlive: true, maxFreeSockets: MOST_SOCKETS, timeout: KEPT_IDLE_MS });
   agent.createConnection = (_, done) => {
     const first = seed;
     seed = undefined;
@@ -132,6 +154,7 @@ function createRoute(connection: Pick<EgressConnection, "target" | "signal">, en
     return agent;
   };
   return {
+    turn: createTurns(MOST_SOCKETS),
     async way() {
       if (isHttp1) return agent;
       if (session !== undefined && !session.closed && !session.destroyed) return session;
@@ -158,10 +181,12 @@ type Attempt = UpstreamAnswer | EgressDenial | { readonly again: EgressDenial };
 async function attempt(route: Route, request: UpstreamRequest, side: Side): Promise<Attempt> {
   const way = await route.way();
   if (isDenial(way)) return way;
-  return way instanceof Agent ? sendHttp1(way, request, side) : sendHttp2(way, request, side);
+  if (!(way instanceof Agent)) return sendHttp2(way, request, side);
+  const leave = await route.turn();
+  return sendHttp1(way, request, { ...side, leave });
 }
 
-function sendHttp1(agent: Agent, { method, path, headers, body, signal }: UpstreamRequest, { target, isPlain, idleMs }: Side): Promise<Attempt> {
+function sendHttp1(agent: Agent, { method, path, headers, body, signal }: UpstreamRequest, { target, isPlain, idleMs, leave }: Side & { readonly leave: () => void }): Promise<Attempt> {
   return new Promise((done) => {
     const isSized = headers["content-length"] !== undefined;
     // Said in so many words: for some methods node would send a body without any frame, which the host takes for the next request.
@@ -173,6 +198,7 @@ function sendHttp1(agent: Agent, { method, path, headers, body, signal }: Upstre
       done(request.reusedSocket && error.code === "ECONNRESET" ? { again: denial } : denial);
     });
     request.once("response", (answer) => { done(answerOf(answer)); });
+    request.once("close", leave);
     sendBody(body, request);
   });
 }
