@@ -24,7 +24,8 @@ export function buildTestBundle(uid: string, change: Partial<Bundle> = {}): Bund
       name: "environment",
       uid: "environment-uid",
       digest: "sha256:environment",
-      spec: { models: [{ name: "m", model: "scripted", baseURL: "http://model.team.svc/v1", pricing: { inputPerMillion: "1", outputPerMillion: "2" } }] },
+      // No sandbox of such tests is a pod: what it reaches proves nothing.
+      spec: { models: [{ name: "m", model: "scripted", baseURL: "http://model.team.svc/v1", pricing: { inputPerMillion: "1", outputPerMillion: "2" } }], network: { enforcement: "Unverified" } },
     },
     limits: { maxTurns: 5, timeoutSeconds: 3600 },
     startTime: new Date().toISOString(),

@@ -150,7 +150,7 @@ describe("the end of a Task with several messages", () => {
   accepts("Completed when it has", seen, ends(seen, "Completed"), { bundle: task });
 });
 
-describe("outcomes that only the operator finds", () => {
+describe("outcomes that the operator finds", () => {
   for (const outcome of ["ImagePullFailed", "NotIsolated"] as const) {
     accepts(`${outcome} by the operator`, started, ends(started, outcome), { who: "operator" });
     refuses(`${outcome} by a runner`, ["denied", "final"], started, ends(started, outcome));

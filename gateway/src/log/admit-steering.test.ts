@@ -247,8 +247,7 @@ describe("the gateway's own end", () => {
 
 describe("other types", () => {
   const events: readonly (readonly [NewEvent, Appender["role"]])[] = [
-    [event("isolation.reported", { podUid: "s1", probed: ["metadata"], open: [] }), "runner"],
-    [event("egress.decided", { host: "example.com", port: 443, decision: "Deny", rule: "r", count: 1, bytesSent: 0, bytesReceived: 0 }), "runner"],
+    [event("egress.decided", { host: "example.com", port: 443, decision: "Deny", rule: "HostNotAllowed", count: 1, bytesSent: 0, bytesReceived: 0 }), "runner"],
     [event("tools.listed", { server: "mcp", tools: [] }), "runner"],
     [event("context.compacted", { firstKeptSeq: 3, summary: "so far", tokensBefore: 9, tokensAfter: 1 }), "runner"],
     [event("context.pruned", { firstKeptSeq: 3, tokensBefore: 9, tokensAfter: 1 }), "runner"],
