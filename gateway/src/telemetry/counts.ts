@@ -1,6 +1,7 @@
 import type { Counter, Histogram } from "prom-client";
+import { refusalOf } from "@paddock/api/egress";
 import { payloadRef } from "@paddock/api/log/blobs";
-import type { Grant } from "@paddock/api/log/events";
+import type { EventDataOf, Grant, LogEvent } from "@paddock/api/log/events";
 import { isFreeFailure } from "@paddock/api/log/fold";
 import type { Labels } from "./labels.ts";
 import type { ApprovalStep, Commit, ModelStep, Step } from "./steps.ts";
@@ -16,14 +17,30 @@ export interface Counters {
   readonly approvals: Counter<"decision">;
   readonly approvalWait: Histogram;
   readonly blobBytes: Counter;
+  readonly egress: Counter<"reason">;
+  readonly egressBytes: Counter<"direction">;
+  readonly isolation: Counter<"result">;
 }
 
 const NANO = 1e9;
 
 /** Counts a commit and the steps it ended. */
 export function countSteps(counters: Counters, { events }: Pick<Commit, "events">, steps: readonly Step[]): void {
-  for (const event of events) counters.blobBytes.inc(payloadRef(event)?.bytes ?? 0);
+  for (const event of events) countEvent(counters, event);
   for (const step of steps) countStep(counters, step);
+}
+
+function countEvent(counters: Counters, event: LogEvent): void {
+  counters.blobBytes.inc(payloadRef(event)?.bytes ?? 0);
+  if (event.type === "egress.decided") countEgress(counters, event.data);
+  if (event.type === "isolation.reported") counters.isolation.inc({ result: event.data.open.length === 0 ? "closed" : "open" });
+}
+
+function countEgress({ egress, egressBytes }: Counters, { decision, rule, count, bytesSent, bytesReceived }: EventDataOf<"egress.decided">): void {
+  // The rule that allows is a name of people's; admission has seen that a denial's is one of ours.
+  egress.inc({ reason: decision === "Allow" ? "Allowed" : (refusalOf(rule) ?? "Malformed") }, count);
+  egressBytes.inc({ direction: "sent" }, bytesSent);
+  egressBytes.inc({ direction: "received" }, bytesReceived);
 }
 
 function countStep(counters: Counters, step: Step): void {

@@ -1,3 +1,4 @@
+import { EGRESS_REFUSALS } from "@paddock/api/egress";
 import { eventData, MODEL_FAILURES } from "@paddock/api/log/events";
 import type { SessionState } from "@paddock/api/log/state";
 
@@ -9,6 +10,9 @@ export const LABELS = {
   tokenType: ["input", "cached", "output"],
   toolStatus: [...eventData["tool.finished"].shape.status.options, "unfinished"],
   approvalDecision: [...eventData["approval.resolved"].shape.decision.options, "Withdrawn"],
+  egressReason: ["Allowed", ...EGRESS_REFUSALS],
+  direction: ["sent", "received"],
+  isolation: ["closed", "open"],
   audience: ["operator", "runner", "person"],
   reviewed: ["identity", "rejected", "unavailable"],
   spanResult: ["exported", "failed", "dropped"],

@@ -57,9 +57,21 @@ function store(metrics: Metrics, commits: readonly (readonly NewEvent[])[], uid 
   for (const events of commits) metrics.stored(play.commit(...events));
 }
 
+/** What sandboxes reach and ask for, with names of people's in it. */
+const EGRESS: readonly (readonly NewEvent[])[] = [
+  [event("isolation.reported", { podUid: "s1", probed: ["bash"], open: [] }), event("isolation.reported", { podUid: "s2", probed: ["bash"], open: ["bash"] })],
+  [
+    event("egress.decided", { host: "model.team.svc", port: 443, decision: "Allow", rule: "network.allowedHosts[0]", credential: "bash", count: 3, bytesSent: 10, bytesReceived: 200 }),
+    event("egress.decided", { host: "model.team.svc", port: 443, decision: "Allow", rule: "HostNotAllowed", count: 0, bytesSent: 1, bytesReceived: 2 }),
+    event("egress.decided", { host: "evil.example.com", port: 443, decision: "Deny", rule: "HostNotAllowed evil.example.com", count: 7, bytesSent: 0, bytesReceived: 0 }),
+    event("egress.decided", { host: "bash", port: 443, decision: "Deny", rule: "TooMany", count: 1, bytesSent: 0, bytesReceived: 0 }),
+  ],
+];
+
 /** Every function of the metrics, with every value it takes. */
 function useEverything(metrics: Metrics): void {
   store(metrics, tellStory(storyBundle("u")));
+  store(metrics, [boundEvents(storyBundle("v")), ...EGRESS], "v");
   for (const type of Object.keys(eventData) as EventType[]) for (const result of ["stored", "refused"] as const) metrics.appended(type, result);
   for (const activity of LABELS.activity) metrics.sessionEntered(activity);
   for (const result of LABELS.reviewed) metrics.reviewed(result);
@@ -77,7 +89,9 @@ function useEverything(metrics: Metrics): void {
 /** The values that each label may have, in whichever family. */
 const CLOSED: Readonly<Record<string, readonly string[]>> = {
   type: [...Object.keys(eventData), ...LABELS.tokenType],
-  result: ["stored", "refused", ...LABELS.modelResult, ...LABELS.reviewed, ...LABELS.spanResult],
+  result: ["stored", "refused", ...LABELS.modelResult, ...LABELS.reviewed, ...LABELS.spanResult, ...LABELS.isolation],
+  reason: LABELS.egressReason,
+  direction: LABELS.direction,
   role: LABELS.audience,
   audience: LABELS.audience,
   activity: LABELS.activity,
@@ -118,7 +132,7 @@ test("names and help are as Prometheus wants them", async () => {
 
 test("what has not happened yet is 0, and not absent", async () => {
   const families = await ours(createMetrics());
-  const names = ["runs_finished_total", "model_requests_total", "tool_calls_total", "approvals_total", "tokens_total", "sessions", "open_streams", "spans_total", "rate_limited_requests_total"];
+  const names = ["runs_finished_total", "model_requests_total", "tool_calls_total", "approvals_total", "tokens_total", "sessions", "open_streams", "spans_total", "rate_limited_requests_total", "egress_decisions_total", "egress_bytes_total", "isolation_reports_total"];
   for (const name of names) {
     const { samples = [] } = families.find((family) => family.name === `paddock_gateway_${name}`) ?? {};
     assert.ok(samples.length > 1 && samples.every(({ value }) => value === 0), name);
@@ -185,6 +199,14 @@ test("what a run leaves open is counted with it, and payloads by their size", as
   assert.deepEqual(await valuesOf(metrics, "approvals_total"), { Withdrawn: 1 });
   assert.deepEqual(await valuesOf(metrics, "runs_finished_total"), { DeadlineExceeded: 1 });
   assert.deepEqual(await valuesOf(metrics, "blob_bytes_total"), { "": 20_000 });
+});
+
+test("what sandboxes reach and ask for is counted by reason, never by host", async () => {
+  const metrics = createMetrics();
+  store(metrics, [boundEvents(storyBundle("u")), ...EGRESS]);
+  assert.deepEqual(await valuesOf(metrics, "egress_decisions_total"), { Allowed: 3, HostNotAllowed: 7, TooMany: 1 });
+  assert.deepEqual(await valuesOf(metrics, "egress_bytes_total"), { sent: 11, received: 202 });
+  assert.deepEqual(await valuesOf(metrics, "isolation_reports_total"), { closed: 1, open: 1 });
 });
 
 test("sessions are counted where they are", async () => {
