@@ -1,0 +1,32 @@
+// The sandbox as its main.ts makes it, on free ports and with folders of the bench's own.
+import { once } from "node:events";
+import type { AddressInfo } from "node:net";
+import { createBinding } from "../../../sandbox-image/src/binding.ts";
+import { createCalls } from "../../../sandbox-image/src/calls.ts";
+import { createEgressChannel } from "../../../sandbox-image/src/channel.ts";
+import { buildEnvironment } from "../../../sandbox-image/src/environment.ts";
+import { createSessionFiles } from "../../../sandbox-image/src/files.ts";
+import { createForwarder } from "../../../sandbox-image/src/forward.ts";
+import { createIsolation } from "../../../sandbox-image/src/isolation.ts";
+import { probe } from "../../../sandbox-image/src/probe.ts";
+import { createProcessTable, drawMarkBase } from "../../../sandbox-image/src/processes.ts";
+import { reach } from "../../../sandbox-image/src/reach.ts";
+import { createToolServer } from "../../../sandbox-image/src/server.ts";
+import { createTrustStore } from "../../../sandbox-image/src/trust.ts";
+import { readSettings, serveOrders, tell } from "./station.ts";
+
+const { folder } = readSettings() as { readonly folder: string };
+const log = (): void => undefined;
+const channel = createEgressChannel(log);
+const forwarder = createForwarder(channel).listen(0, "127.0.0.1");
+await once(forwarder, "listening");
+const proxyPort = (forwarder.address() as AddressInfo).port;
+const markBase = drawMarkBase();
+const environment = buildEnvironment({ home: folder, path: "/usr/bin:/bin", trust: folder }, proxyPort);
+const calls = createCalls({ workspace: folder, environment, processes: createProcessTable(markBase, false), markBase, log });
+const isolation = createIsolation((given) => probe(given, reach));
+const server = createToolServer({ workspace: folder, binding: createBinding(), calls, files: createSessionFiles(folder, log), channel, isolation, trust: createTrustStore(folder, log), log });
+server.listen(0, "127.0.0.1");
+await once(server, "listening");
+tell({ toolPort: (server.address() as AddressInfo).port, proxyPort });
+await serveOrders(() => Promise.resolve({}));
