@@ -42,19 +42,32 @@ watchCases("fake", openFake);
 
 const ACCOUNT = { apiVersion: "v1", kind: "ServiceAccount", metadata: { name: "a", namespace: "team", labels: { "app.kubernetes.io/managed-by": "paddock" } } };
 
-test("an Approval of an earlier Session of the same name is waited for, one that an orphaning deletion left behind is in the way", async (t) => {
+for (const [kind, collection] of [["Approval", "/apis/paddock.dev/v1alpha1/approvals"], ["PersistentVolumeClaim", "/api/v1/persistentvolumeclaims"]] as const) test(`${kind}: that of an earlier Session of the same name is waited for, one that an orphaning deletion left behind is in the way`, async (t) => {
   const { server, client } = await open(t);
   const writer = createClusterWriter(client, new Map());
   const build = (owners: readonly string[]) => ({
-    apiVersion: "paddock.dev/v1alpha1", kind: "Approval",
+    apiVersion: "v1", kind,
     metadata: { ...ACCOUNT.metadata, ownerReferences: owners.map((uid) => ({ apiVersion: "paddock.dev/v1alpha1", kind: "Session", name: "notes", uid, controller: true })) },
   });
   const refusal = async (): Promise<string | undefined> => writer.act({ verb: "create", object: build(["later"]) }).then(() => undefined, (error: unknown) => classifyClusterError(error)?.kind);
-  server.store.create("/apis/paddock.dev/v1alpha1/approvals", "team", build(["earlier"]));
+  server.store.create(collection, "team", build(["earlier"]));
   assert.equal(await refusal(), "conflict");
-  server.store.delete({ collection: "/apis/paddock.dev/v1alpha1/approvals", namespace: "team", name: "a" }, undefined);
-  server.store.create("/apis/paddock.dev/v1alpha1/approvals", "team", build([]));
+  server.store.delete({ collection, namespace: "team", name: "a" }, undefined);
+  server.store.create(collection, "team", build([]));
   assert.equal(await refusal(), "name-conflict");
+});
+
+test("a pod is not deleted while its Session is found to be there after all, and with the grace that is asked for", async (t) => {
+  const { server, client } = await open(t);
+  const writer = createClusterWriter(client, new Map());
+  const session = { namespace: "team", name: "notes" };
+  const { metadata } = server.store.create("/apis/paddock.dev/v1alpha1/sessions", "team", { apiVersion: "paddock.dev/v1alpha1", kind: "Session", metadata: { name: "notes" } });
+  const pod = server.store.create("/api/v1/pods", "team", { apiVersion: "v1", kind: "Pod", metadata: { name: "notes-s1" } });
+  const remove = (uid: string) => writer.act({ verb: "delete", resource: "Pod", key: { namespace: "team", name: "notes-s1" }, uid: pod.metadata.uid, graceSeconds: 0, unless: { session, uid } });
+  await remove(metadata.uid);
+  assert.equal(server.store.list("/api/v1/pods").length, 1);
+  await remove("earlier");
+  assert.equal(server.store.list("/api/v1/pods").length, 0);
 });
 
 test("a create whose answer is lost is an ambiguous failure, and repeating it is success", async (t) => {

@@ -87,11 +87,12 @@ export function createClusterWriter(client: ApiClient, caches: ReadonlyMap<strin
     return receiptOf(endpoint.plural, namespace, answer);
   };
 
-  const remove = async ({ resource, key, uid }: Extract<Action, { verb: "delete" }>): Promise<Receipt | undefined> => {
+  const remove = async ({ resource, key, uid, graceSeconds, unless }: Extract<Action, { verb: "delete" }>): Promise<Receipt | undefined> => {
+    if (unless !== undefined && (await readObject(client, "Session", unless.session))?.metadata.uid === unless.uid) return undefined;
     const endpoint = endpointOf(resource);
     // A Session's pods, should any be left, are the garbage collector's.
     const policy = resource === "Session" ? { propagationPolicy: "Background" } : {};
-    const body = { apiVersion: "v1", kind: "DeleteOptions", preconditions: { uid }, ...policy };
+    const body = { apiVersion: "v1", kind: "DeleteOptions", preconditions: { uid }, ...policy, ...(graceSeconds === undefined ? {} : { gracePeriodSeconds: graceSeconds }) };
     try {
       const path = objectPath(endpoint, key.namespace, key.name);
       return receiptOf(endpoint.plural, key.namespace, await client.request({ verb: "delete", resource: endpoint.plural, method: "DELETE", path, body, priority: priorityOf(resource) }));
@@ -155,8 +156,11 @@ function isLeftover({ kind, metadata }: Manifest, existing: RawObject): boolean 
   if (isOurs(metadata.ownerReferences ?? [], existing) || existing.metadata.labels?.[LABELS.managedBy] !== MANAGED_BY) return false;
   if (kind === "Pod" || existing.metadata.deletionTimestamp !== undefined) return true;
   // One without owner is nobody's: the collector will not take it away.
-  return (kind === "Approval" || kind === "PersistentVolumeClaim") && haveNamesake(metadata.ownerReferences ?? [], existing.metadata.ownerReferences ?? []);
+  return OWNED.has(kind) && haveNamesake(metadata.ownerReferences ?? [], existing.metadata.ownerReferences ?? []);
 }
+
+/** Kinds that only a Session's own of ours may have. */
+const OWNED: ReadonlySet<string> = new Set(["Approval", "PersistentVolumeClaim"]);
 
 function haveNamesake(owners: readonly OwnerReference[], existing: readonly OwnerReference[]): boolean {
   return owners.some(({ kind, name }) => existing.some((other) => other.kind === kind && other.name === name));

@@ -57,16 +57,19 @@ export type Action =
   | { readonly verb: "preflight"; readonly object: Manifest }
   /** Server-side apply with our field manager, for objects without a life of their own (policies, service accounts). Same NameConflict rule. */
   | { readonly verb: "apply"; readonly object: Manifest }
-  /** Delete with UID as precondition; absent is success. */
-  | { readonly verb: "delete"; readonly resource: "Pod" | "Session"; readonly key: Key; readonly uid: string }
+  /**
+   * Delete with UID as precondition; absent is success. `graceSeconds`: instead of the pod's own. `unless`: not while a live GET still finds this Session,
+   * which a cache does not show.
+   */
+  | { readonly verb: "delete"; readonly resource: "Pod" | "Session"; readonly key: Key; readonly uid: string; readonly graceSeconds?: number; readonly unless?: { readonly session: Key; readonly uid: string } }
   /**
    * Create the session's record at the gateway. The writer adds the namespace's UID from a live GET (a cache could be of an older
    * namespace) and the texts that are kept in ConfigMaps, also by live GETs; what is missing is the fault missing-reference.
    */
   | { readonly verb: "bind"; readonly uid: string; readonly record: BindRecord }
   | { readonly verb: "register"; readonly podUid: string; readonly registration: PodRegistration }
-  /** `access` as with create. */
-  | { readonly verb: "append"; readonly uid: string; readonly events: readonly NewEvent[]; readonly access?: AccessCheck }
+  /** `access` as with create. `patienceMs`: how long an answer is waited for, where something else must not wait for it. */
+  | { readonly verb: "append"; readonly uid: string; readonly events: readonly NewEvent[]; readonly access?: AccessCheck; readonly patienceMs?: number }
   | { readonly verb: "acknowledge"; readonly uid: string }
   /** What all sessions of an Environment share from now on, told to the gateway. */
   | { readonly verb: "budget"; readonly environmentUid: string; readonly budget: BudgetRequest }

@@ -10,7 +10,7 @@ interface KeyRef {
 
 /** Volumes of what an Environment lets its runners read, each with one key as one file. */
 export interface ReadOnlyFiles {
-  readonly volumes: readonly object[];
+  readonly volumes: readonly { readonly name: string; readonly secret?: object; readonly configMap?: object }[];
   readonly mounts: readonly { readonly name: string; readonly mountPath: string; readonly readOnly: true }[];
 }
 

@@ -10,8 +10,8 @@ export interface GatewayClient {
   putRecord(uid: string, record: RecordRequest): Promise<RecordView>;
   putPod(podUid: string, registration: PodRegistration): Promise<void>;
   putBudget(environmentUid: string, budget: BudgetRequest): Promise<void>;
-  /** The events as stored, or the earlier ones when they change nothing. */
-  append(uid: string, events: readonly NewEvent[]): Promise<readonly LogEvent[]>;
+  /** The events as stored, or the earlier ones when they change nothing. `patienceMs`: how long an answer may take to begin. */
+  append(uid: string, events: readonly NewEvent[], patienceMs?: number): Promise<readonly LogEvent[]>;
   acknowledge(uid: string): Promise<void>;
   /** The body of the stream of records. The caller destroys it. */
   follow(lastEventId: string | undefined): Promise<http.IncomingMessage>;
@@ -39,6 +39,8 @@ interface Call {
   readonly path: string;
   readonly body?: unknown;
   readonly headers?: Readonly<Record<string, string>>;
+  /** Milliseconds until an answer has to begin; absent means TIMEOUT_MS. */
+  readonly patienceMs?: number | undefined;
 }
 
 export function createGatewayClient({ url, ca, onUntrusted, token, permit = () => undefined }: GatewayClientOptions): GatewayClient {
@@ -66,12 +68,13 @@ export function createGatewayClient({ url, ca, onUntrusted, token, permit = () =
       ...call.headers,
     };
     const options = { method: call.method, headers, agent: from, ca: pem };
+    const { patienceMs = TIMEOUT_MS } = call;
     return new Promise((resolve, reject) => {
       const outgoing = request(new URL(call.path, url), options, (answer) => {
         clearTimeout(timer);
         resolve(answer);
       });
-      const timer = setTimeout(() => outgoing.destroy(new Error(`no answer within ${TIMEOUT_MS / 1000} s`)), TIMEOUT_MS);
+      const timer = setTimeout(() => outgoing.destroy(new Error(`no answer within ${patienceMs / 1000} s`)), patienceMs);
       outgoing.on("error", (error: NodeJS.ErrnoException) => {
         clearTimeout(timer);
         if (UNTRUSTED.has(error.code ?? "")) onUntrusted();
@@ -112,7 +115,7 @@ export function createGatewayClient({ url, ca, onUntrusted, token, permit = () =
     putBudget: async (environmentUid, budget) => {
       await ask({ method: "PUT", path: `/v1/budgets/${encodeURIComponent(environmentUid)}`, body: budget });
     },
-    append: async (uid, events) => ((await ask({ method: "POST", path: `${recordPath(uid)}/events`, body: { events } })) as OperatorAppendReply).events,
+    append: async (uid, events, patienceMs) => ((await ask({ method: "POST", path: `${recordPath(uid)}/events`, body: { events }, patienceMs })) as OperatorAppendReply).events,
     acknowledge: async (uid) => {
       await ask({ method: "DELETE", path: recordPath(uid) });
     },

@@ -24,8 +24,8 @@ export interface LogWriterOptions {
 
 /** Everything the operator writes to the gateway. Throws what gateway and live reads throw. */
 export function createLogWriter({ gateway, byUid, budgetOf, readNamespaceUid, readSessionUid, readTextMap }: LogWriterOptions): (action: LogAction) => Promise<Receipt | undefined> {
-  const append = async (uid: string, events: readonly NewEvent[]): Promise<Receipt> => {
-    const stored = await gateway.append(uid, events);
+  const append = async (uid: string, events: readonly NewEvent[], patienceMs?: number): Promise<Receipt> => {
+    const stored = await gateway.append(uid, events, patienceMs);
     const seq = Math.max(0, ...stored.map((event) => event.seq));
     return { reached: () => (byUid(uid)?.lastSeq ?? seq) >= seq };
   };
@@ -60,7 +60,7 @@ export function createLogWriter({ gateway, byUid, budgetOf, readNamespaceUid, re
         return { reached: () => isSameUsd(budgetOf(environmentUid)?.costUSDPerDay, budget.costUSDPerDay) };
       }
       case "append":
-        return append(action.uid, action.events);
+        return append(action.uid, action.events, action.patienceMs);
       case "acknowledge":
         return acknowledge(action.uid);
       case "abandon":

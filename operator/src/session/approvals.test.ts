@@ -84,7 +84,7 @@ test("nothing is asked of people for a run that is being ended in the same pass"
 test("a call waits while others run: the condition says so, the reason stays Running", () => {
   const self = session({ status: attempted(1) });
   const { claims } = decideSession(world({ self, record: record({ approvals: [asked()] }), ...alive }), at(11));
-  assert.deepEqual(claims?.map(({ type, status, reason }) => `${type} ${status} ${reason}`), ["Succeeded Unknown Running", "Finished False Running", "AwaitingApproval True AwaitingApproval"]);
+  assert.deepEqual(claims?.map(({ type, status, reason }) => `${type} ${status} ${reason}`), ["Succeeded Unknown Running", "Finished False Running", "AwaitingApproval True AwaitingApproval", "Isolated Unknown NotProbed"]);
 });
 
 test("the condition names what waits and the command that decides; people are told once by an Event", () => {

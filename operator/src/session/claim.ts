@@ -104,6 +104,7 @@ const CURABLE: ReadonlyMap<Fault["kind"], SessionWaitingReason> = new Map([
   ["missing-reference", "ConfigMapNotFound"],
 ]);
 
-function cut(message: string): string {
+/** What a condition's message may hold. */
+export function cut(message: string): string {
   return cutText(message, MAX_MESSAGE);
 }

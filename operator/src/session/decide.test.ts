@@ -68,18 +68,34 @@ const TABLE: readonly (readonly [string, SessionWorld, number, readonly string[]
   [
     "being deleted while it runs: nothing new, the log is closed, pods go",
     world({ self: session({ status: attempted(1), metadata: { deletionTimestamp: START } }), record: record(), pods: [pod("notes-r1", "runner")] }),
-    1, ["append session.cancelled, run.finished Cancelled", "delete notes-r1"],
+    1, ["delete notes-r1", "append session.cancelled, run.finished Cancelled"],
   ],
   [
-    "cancel with a live runner is said to the log first",
-    world({ self: session({ spec: { cancel: true }, status: attempted(1) }), record: record(), pods: [pod("notes-r1", "runner", { status: running })] }),
+    "cancel takes the sandbox at once, and its time is told",
+    world({ self: session({ spec: { cancel: true }, status: attempted(1) }), record: record(), pods: [pod("notes-r1", "runner", { status: running }), pod("notes-s1", "sandbox", { status: running })] }),
+    1, ["delete notes-s1", "Unknown Starting"],
+  ],
+  [
+    "… then the log hears of it",
+    world({ self: session({ spec: { cancel: true }, status: cancelling }), record: record(), pods: [pod("notes-r1", "runner", { status: running })] }),
     1, ["append session.cancelled"],
   ],
   [
-    "… then seen, and timed",
+    "… which may have heard of it before",
     world({ self: session({ spec: { cancel: true }, status: attempted(1) }), record: record({ cancelled: true }), pods: [pod("notes-r1", "runner", { status: running })] }),
     1, ["Unknown Starting"],
   ],
+  [
+    "cancel while the gateway is away takes the sandbox, too",
+    world({ isRecordsSynced: false, self: session({ spec: { cancel: true }, status: attempted(1) }), pods: [pod("notes-r1", "runner", { status: running }), pod("notes-s1", "sandbox", { status: running })] }),
+    1, ["delete notes-s1", "Unknown Starting"],
+  ],
+  [
+    "… and after its moment the runner",
+    world({ isRecordsSynced: false, self: session({ spec: { cancel: true }, status: cancelling }), pods: [pod("notes-r1", "runner", { status: running })] }),
+    3, ["delete notes-r1"],
+  ],
+  ["… and then waits in silence until the gateway is back", world({ isRecordsSynced: false, self: session({ spec: { cancel: true }, status: cancelling }) }), 9, []],
   [
     "… then waited for",
     world({ self: session({ spec: { cancel: true }, status: cancelling }), record: record({ cancelled: true }), pods: [pod("notes-r1", "runner", { status: running })] }),
@@ -88,12 +104,17 @@ const TABLE: readonly (readonly [string, SessionWorld, number, readonly string[]
   [
     "… then finished by the operator",
     world({ self: session({ spec: { cancel: true }, status: cancelling }), record: record({ cancelled: true }), pods: [pod("notes-r1", "runner", { status: running })] }),
-    3, ["append run.finished Cancelled"],
+    3, ["delete notes-r1", "append run.finished Cancelled"],
+  ],
+  [
+    "… also when the gateway has not heard of the cancel",
+    world({ self: session({ spec: { cancel: true }, status: cancelling }), record: record(), pods: [pod("notes-r1", "runner", { status: running })] }),
+    3, ["delete notes-r1", "append session.cancelled, run.finished Cancelled"],
   ],
   [
     "cancel with no runner that could finish ends at once",
     world({ self: session({ spec: { cancel: true }, status: attempted(1) }), record: record(), pods: [pod("notes-r1", "runner", { status: failed(1) })] }),
-    1, ["append session.cancelled, run.finished Cancelled"],
+    1, ["delete notes-r1", "append session.cancelled, run.finished Cancelled"],
   ],
   ["the deadline", world({ self: session({ status: attempted(1) }), record: record(), pods: [pod("notes-r1", "runner", { status: running })] }), 600, ["append run.finished DeadlineExceeded"]],
   ["the deadline of a session whose Environment is gone", world({ self: session({ status: attempted(1) }), environment: undefined, record: record() }), 601, ["append run.finished DeadlineExceeded"]],
@@ -137,7 +158,7 @@ for (const outcome of OUTCOMES) {
   test(`session: the outcome ${outcome} is Finished and ${outcome === "Completed" ? "Succeeded" : "not Succeeded"}`, () => {
     const observed = world({ self: session({ status: attempted(1) }), record: record({ activity: { kind: "Finished", outcome, at: START } }) });
     const claims = decideSession(observed, at(1)).claims?.map(({ type, status, reason }) => [type, status, reason]);
-    assert.deepEqual(claims, [["Succeeded", outcome === "Completed" ? "True" : "False", outcome], ["Finished", "True", outcome]]);
+    assert.deepEqual(claims, [["Succeeded", outcome === "Completed" ? "True" : "False", outcome], ["Finished", "True", outcome], ["Isolated", "Unknown", "NotProbed"]]);
   });
 }
 

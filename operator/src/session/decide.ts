@@ -5,18 +5,19 @@ import { askPeople } from "./approvals.ts";
 import { decideBinding } from "./binding.ts";
 import { SILENT_MS, claimWaiting, completeClaims, conditionOf, isFinished } from "./claim.ts";
 import { deadlineLeftMs, leftMs, requeueAt } from "./deadline.ts";
+import { claimIsolated } from "./isolation.ts";
 import type { SessionWorld } from "./observe.ts";
 import { decideDeleted, decideLeftovers, decideOutcome, planEnd, planFinish } from "./outcome.ts";
 import { decideRunner } from "./runner.ts";
 import { decideSandbox } from "./sandbox.ts";
-import { decideStop } from "./stop.ts";
+import { decideStop, decideUnheardCancel } from "./stop.ts";
 import { claimSuspended, decideSuspended, decideSuspension } from "./suspension.ts";
 import { decideWaiting } from "./waiting.ts";
 
 /** What to do about a Session. Pure. */
 export function decideSession(world: SessionWorld, now: Date): Plan<SessionStatus> {
   const plan = decideCase(world, now);
-  return plan.claims === undefined ? plan : { ...plan, claims: completeClaims(world, plan.claims) };
+  return plan.claims === undefined ? plan : { ...plan, claims: [...completeClaims(world, plan.claims), claimIsolated(world)] };
 }
 
 /** A list of cases, the first that fits. */
@@ -67,7 +68,9 @@ function loseLog(world: SessionWorld, now: Date): Plan<SessionStatus> {
   return planEnd({ ...world, outcome: "LogLost", message }, now);
 }
 
-function awaitRecords({ self, settings }: SessionWorld, now: Date): Plan<SessionStatus> {
+function awaitRecords(world: SessionWorld, now: Date): Plan<SessionStatus> {
+  const { self, settings } = world;
+  if (self.spec.cancel === true && world.pods.length > 0) return decideUnheardCancel(world, now);
   if (conditionOf(self, "Succeeded") !== undefined) return { actions: [], claims: undefined };
   const left = leftMs(Date.parse(self.metadata.creationTimestamp), SILENT_MS, now);
   if (left > 0) return { actions: [], claims: undefined, requeueAfterMs: left };

@@ -9,7 +9,7 @@ import { LABELS } from "@paddock/api/names";
 import type { BaseStatus } from "@paddock/api/object";
 import type { Session } from "@paddock/api/session";
 import type { RecordView } from "@paddock/api/wire/records";
-import type { Action, Fault, Key, Ports, Read, Source } from "../kernel/kind.ts";
+import type { Action, Fault, Key, Manifest, Ports, Read, Source } from "../kernel/kind.ts";
 import { type PassResult, reconcile } from "../kernel/reconcile.ts";
 import { type ClaimView, type PodView, agents, environments, pods as podSource, records as recordSource, sessions, workspaceClaims } from "../sources.ts";
 import { agent, at, claim, environment, keptRecord, pod, record, session, settings } from "./sample.ts";
@@ -27,6 +27,10 @@ interface State {
   readonly record: RecordView | undefined;
   /** As it is now; the record holds it as it was. */
   readonly environment: Environment;
+  /** Every call to the gateway fails. */
+  readonly isGatewayAway?: boolean;
+  /** The operator does not know the records. */
+  readonly isUnsynced?: boolean;
   /** The Session was deleted. */
   readonly isGone?: boolean;
   readonly claims?: readonly ClaimView[];
@@ -64,7 +68,9 @@ function createSmallWorld(scripts: readonly (readonly Deed[])[], first: Session 
   };
   const changePod = (uid: string, part: Partial<PodView>): void => change({ pods: state.pods.map((item) => (item.metadata.uid === uid ? { ...item, ...part } : item)) });
 
-  const create = (name: string, component: "runner" | "sandbox"): void => {
+  const create = ({ kind, metadata: { name, labels } }: Manifest): void => {
+    if (kind === "PersistentVolumeClaim") return change({ claims: [...(state.claims ?? []), claim("Pending")] });
+    const component = labels?.[LABELS.component] === "runner" ? "runner" : "sandbox";
     if (state.pods.some(({ metadata }) => metadata.name === name)) return;
     made += 1;
     change({ pods: [...state.pods, pod(name, component, { metadata: { uid: `${name}-${made}`, creationTimestamp: now().toISOString() } })] });
@@ -98,9 +104,10 @@ function createSmallWorld(scripts: readonly (readonly Deed[])[], first: Session 
   };
 
   const act = (action: Action): void => {
+    if (state.isGatewayAway === true && !["create", "delete"].includes(action.verb)) throw new Error("503: the gateway is away");
     switch (action.verb) {
       case "create":
-        return action.object.kind === "PersistentVolumeClaim" ? keep() : create(action.object.metadata.name, action.object.metadata.labels?.[LABELS.component] === "runner" ? "runner" : "sandbox");
+        return create(action.object);
       case "delete":
         return remove(action.resource, action.uid);
       case "bind":
@@ -115,7 +122,6 @@ function createSmallWorld(scripts: readonly (readonly Deed[])[], first: Session 
         throw new Error(`a Session asks for ${action.verb}`);
     }
   };
-  const keep = (): void => change({ claims: [...(state.claims ?? []), claim("Pending")] });
   const remove = (resource: "Pod" | "Session", uid: string): void => (resource === "Session" ? change({ isGone: true }) : terminate(uid));
   const terminate = (uid: string): void => {
     const target = state.pods.find(({ metadata }) => metadata.uid === uid);
@@ -255,7 +261,7 @@ function attempt(write: () => void): Promise<void> {
   return Promise.resolve().then(write);
 }
 
-function readerOf({ session: self, pods, record: log, environment: live, isGone = false, claims = [] }: State): Read {
+function readerOf({ session: self, pods, record: log, environment: live, isGone = false, isUnsynced = false, claims = [] }: State): Read {
   const objects: Readonly<Record<string, readonly unknown[]>> = { [agents.name]: [agent], [environments.name]: [live], [sessions.name]: isGone ? [] : [self], [podSource.name]: pods, [workspaceClaims.name]: claims };
   const isNamed = ({ namespace, name }: Key) => (item: unknown): boolean => {
     const { metadata } = item as { readonly metadata: Key };
@@ -264,7 +270,7 @@ function readerOf({ session: self, pods, record: log, environment: live, isGone 
   return {
     get: <T>(source: Source<T>, key: Key) => objects[source.name]?.find(isNamed(key)) as T | undefined,
     list: <T>(source: Source<T>) => (source.name === recordSource.name ? (log === undefined ? [] : [log]) : (objects[source.name] ?? [])) as readonly T[],
-    isSynced: () => true,
+    isSynced: (source) => source.name !== recordSource.name || !isUnsynced,
   };
 }
 
@@ -413,6 +419,30 @@ test("a cancel of a runner that does not react ends within seconds", async () =>
   assert.ok(world.now().getTime() - cancelledAt <= 3_000);
   await assertSilent(world);
 });
+
+for (const [name, isBefore] of [["before a cancel", true], ["and an operator that starts anew", false]] as const) {
+  test(`with a gateway that is away ${name} the sandbox of a cancelled session goes at once and its runner within seconds; the log hears of it later`, async () => {
+    const world = createSmallWorld([["turn", "sandbox", "tool"]]);
+    await until(world, ({ record: log }) => log?.toolCalls === 1);
+    world.change({ isGatewayAway: true });
+    cancel(world);
+    const writes: string[] = [];
+    const cancelledAt = world.now().getTime();
+    for (let second = 0; second < 10; second += 1) {
+      const latest = world.state();
+      writes.push(...(await world.pass(isBefore ? latest : { ...latest, record: undefined, isUnsynced: true })).wrote);
+      world.step();
+      if (second > 0) world.wait(1_000);
+    }
+    assert.deepEqual(writes, ["delete notes-s1", "status Running", "delete notes-r1"].map((write) => write.replace("Running", reasonOf(world.state().session) ?? "")));
+    assert.deepEqual(world.state().pods, []);
+    assert.ok(world.now().getTime() - cancelledAt <= 10_000);
+    world.change({ isGatewayAway: false });
+    await live(world);
+    assertOver(world, "Cancelled");
+    await assertSilent(world);
+  });
+}
 
 test("a session that never ends is ended at its deadline", async () => {
   const world = createSmallWorld([["turn"]]);

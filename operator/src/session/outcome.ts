@@ -8,7 +8,7 @@ import type { PodView } from "../sources.ts";
 import { claimFinished } from "./claim.ts";
 import { leftMs } from "./deadline.ts";
 import type { SessionWorld } from "./observe.ts";
-import { deletePods } from "./pods.ts";
+import { deletePods, stopPods } from "./pods.ts";
 import { type StatusFields, buildStatus } from "./status.ts";
 
 /** What the log takes as a reason. */
@@ -78,9 +78,10 @@ function closeRecord({ metadata }: Session, record: RecordView | undefined, isTo
 
 /** A Session on its way out, held by somebody's finalizer or foreground deletion: nothing new, and what runs is stopped. Pure. */
 export function decideDeleted({ record, pods }: SessionWorld): Plan<SessionStatus> {
-  const actions = deletePods(pods);
+  const actions = stopPods(pods);
   if (record === undefined || record.activity.kind === "Finished") return { actions, claims: undefined };
   const reason = "The Session is being deleted.";
   const events: readonly NewEvent[] = [{ type: "session.cancelled", data: { reason } }, buildRunFinished(record, "Cancelled", reason)];
-  return { actions: [{ verb: "append", uid: record.uid, events }, ...actions], claims: undefined };
+  // The pods first: nobody waits for a gateway that is away.
+  return { actions: [...actions, { verb: "append", uid: record.uid, events }], claims: undefined };
 }

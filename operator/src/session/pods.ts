@@ -2,11 +2,27 @@ import { type Component, LABELS } from "@paddock/api/names";
 import type { Action } from "../kernel/kind.ts";
 import type { ContainerStatusView, PodView } from "../sources.ts";
 
+type Deletion = Extract<Action, { verb: "delete" }>;
+
 /** Deletes every pod that is not being deleted already. */
-export function deletePods(pods: readonly PodView[]): readonly Action[] {
-  return pods
-    .filter(({ metadata }) => metadata.deletionTimestamp === undefined)
-    .map(({ metadata: { namespace, name, uid } }) => ({ verb: "delete", resource: "Pod", key: { namespace, name }, uid }));
+export function deletePods(pods: readonly PodView[]): readonly Deletion[] {
+  return pods.filter(({ metadata }) => metadata.deletionTimestamp === undefined).map(deletePod);
+}
+
+/** Of a runner that has to go now: with the moment before it, pods of a stopped session are gone within ten seconds, whoever answers. */
+const STOP_GRACE_SECONDS = 5;
+
+/** Deletes the pods of a session that was stopped. A sandbox's own grace is shorter than what a stopped runner gets. */
+export function stopPods(pods: readonly PodView[]): readonly Deletion[] {
+  return pods.flatMap((pod) => deletePods([pod]).map((deletion) => (isSandbox(pod) ? deletion : { ...deletion, graceSeconds: STOP_GRACE_SECONDS })));
+}
+
+function deletePod({ metadata: { namespace, name, uid } }: PodView): Deletion {
+  return { verb: "delete", resource: "Pod", key: { namespace, name }, uid };
+}
+
+export function isSandbox({ metadata }: PodView): boolean {
+  return metadata.labels?.[LABELS.component] === "sandbox";
 }
 
 export function findPod(pods: readonly PodView[], name: string): PodView | undefined {

@@ -1,4 +1,5 @@
-import type { SessionStatus } from "@paddock/api/session";
+import type { NewEvent } from "@paddock/api/log/events";
+import type { Session, SessionStatus } from "@paddock/api/session";
 import type { RecordView } from "@paddock/api/wire/records";
 import { LABELS } from "@paddock/api/names";
 import type { Plan } from "../kernel/kind.ts";
@@ -8,7 +9,7 @@ import { deadlineLeftMs, leftMs } from "./deadline.ts";
 import { findConflict } from "./ground.ts";
 import type { SessionWorld } from "./observe.ts";
 import { buildRunFinished, planFinish } from "./outcome.ts";
-import { hasEnded } from "./pods.ts";
+import { hasEnded, isSandbox, stopPods } from "./pods.ts";
 
 /** Two seconds for the runner, and one because a condition's time has lost its fraction. */
 const CANCEL_GRACE_MS = 3_000;
@@ -19,25 +20,56 @@ export function decideStop(world: SessionWorld, record: RecordView, now: Date): 
   if (conflict !== undefined) return planFinish(record, "NameConflict", conflict);
   if (world.self.spec.cancel === true || record.cancelled) return decideCancel(world, record, now);
   const opened = world.pods.some((pod) => !hasEnded(pod)) ? findConflict(world.environment) : undefined;
-  if (opened !== undefined) return planFinish(record, "NotIsolated", `The session was stopped, because its pods are not isolated any more: ${opened}`);
+  if (opened !== undefined) return stopOpened(world, record, opened);
   const left = deadlineLeftMs(record, now);
   if (left === undefined || left > 0) return undefined;
   const { timeoutSeconds } = record.bundle.limits;
   return planFinish(record, "DeadlineExceeded", `The session took longer than ${timeoutSeconds} s: raise spec.limits.timeoutSeconds, here and in the Environment.`);
 }
 
-/** First the log says so, which stops every further intent; then the runner has a moment; then the operator finishes. */
-function decideCancel({ self, pods }: SessionWorld, record: RecordView, now: Date): Plan<SessionStatus> {
-  const reason = "spec.cancel was set.";
-  if (!pods.some(isLiveRunner)) {
-    const cancelled = record.cancelled ? [] : [{ type: "session.cancelled" as const, data: { reason } }];
-    return { actions: [{ verb: "append", uid: record.uid, events: [...cancelled, buildRunFinished(record, "Cancelled", reason)] }], claims: undefined };
-  }
-  if (!record.cancelled) return { actions: [{ verb: "append", uid: record.uid, events: [{ type: "session.cancelled", data: { reason } }] }], claims: undefined };
+/** The sandbox does not wait until the log has heard of it. */
+function stopOpened({ pods }: SessionWorld, record: RecordView, opened: string): Plan<SessionStatus> {
+  const plan = planFinish(record, "NotIsolated", `The session was stopped, because its pods are not isolated any more: ${opened}`);
+  return { ...plan, actions: [...stopPods(pods.filter(isSandbox)), ...plan.actions] };
+}
+
+/** A gateway that keeps silent must not keep the pods of who was cancelled. */
+const PATIENCE_MS = 2_000;
+
+/**
+ * The sandbox goes at once, whoever answers, and status says since when the session is being cancelled. Then the log says so, which stops every further
+ * intent and gives the runner a moment to record what is known; then the runner goes, and the operator ends the run. Pure.
+ */
+function decideCancel(world: SessionWorld, record: RecordView, now: Date): Plan<SessionStatus> {
+  const { self, pods } = world;
+  const plan = decideUnheardCancel(world, now);
+  const isOver = momentLeftMs(self, pods, now) <= 0;
+  if (!isOver && (record.cancelled || plan.claims !== undefined)) return plan;
+  const events: readonly NewEvent[] = [
+    ...(record.cancelled ? [] : [{ type: "session.cancelled", data: { reason: CANCELLED } } as const]),
+    ...(isOver ? [buildRunFinished(record, "Cancelled", CANCELLED)] : []),
+  ];
+  return { ...plan, actions: [...plan.actions, { verb: "append", uid: record.uid, events, patienceMs: PATIENCE_MS }] };
+}
+
+const CANCELLED = "spec.cancel was set.";
+
+/** The cluster's part of a cancel, which is all of it as long as nobody knows the records because the gateway is away: the log is told when it is there. Pure. */
+export function decideUnheardCancel({ self, pods }: SessionWorld, now: Date): Plan<SessionStatus> {
+  const left = momentLeftMs(self, pods, now);
+  if (left <= 0) return { actions: stopPods(pods), claims: undefined };
+  return { actions: stopPods(pods.filter(isSandbox)), claims: isCancelling(self) ? undefined : claimCancelling(self), requeueAfterMs: left };
+}
+
+/** What is left of the runner's moment, in milliseconds; 0 or less when it is over or there is no runner. */
+function momentLeftMs(self: Session, pods: readonly PodView[], now: Date): number {
+  if (!pods.some(isLiveRunner)) return 0;
   const seen = conditionOf(self, "Cancelling");
-  if (seen?.status !== "True") return { actions: [], claims: claimCancelling(self), requeueAfterMs: CANCEL_GRACE_MS };
-  const left = leftMs(Date.parse(seen.lastTransitionTime), CANCEL_GRACE_MS, now);
-  return left > 0 ? { actions: [], claims: undefined, requeueAfterMs: left } : planFinish(record, "Cancelled", reason);
+  return seen?.status === "True" ? leftMs(Date.parse(seen.lastTransitionTime), CANCEL_GRACE_MS, now) : CANCEL_GRACE_MS;
+}
+
+function isCancelling(self: Session): boolean {
+  return conditionOf(self, "Cancelling")?.status === "True";
 }
 
 function isLiveRunner(pod: PodView): boolean {

@@ -18,7 +18,7 @@ function summary({ actions, claims }: Plan<SessionStatus>): readonly string[] {
     if (action.verb === "create") return `create ${action.object.metadata.name}`;
     return action.verb === "delete" ? `delete ${action.key.name}` : action.verb;
   });
-  return [...done, ...(claims ?? []).filter(({ type }) => type !== "Finished").map(({ type, status, reason }) => (type === "Succeeded" ? `${status} ${reason}` : `${type} ${status} ${reason}`))];
+  return [...done, ...(claims ?? []).filter(({ type }) => type !== "Finished" && type !== "Isolated").map(({ type, status, reason }) => (type === "Succeeded" ? `${status} ${reason}` : `${type} ${status} ${reason}`))];
 }
 
 /** The runner is there, connected and known to the gateway. */
