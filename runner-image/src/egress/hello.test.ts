@@ -1,30 +1,8 @@
 import assert from "node:assert/strict";
-import { Duplex } from "node:stream";
 import { test } from "node:test";
-import { connect } from "node:tls";
-import type { ConnectionOptions } from "node:tls";
 import fc from "fast-check";
 import { MAX_GREETING_BYTES, readGreeting } from "./hello.ts";
-
-/** What Node's TLS (OpenSSL) sends first. */
-function helloOf(options: ConnectionOptions): Promise<Buffer> {
-  return new Promise((resolve) => {
-    const pieces: Buffer[] = [];
-    const wire = new Duplex({
-      read: () => undefined,
-      write: (chunk: Buffer, _encoding, done) => {
-        pieces.push(chunk);
-        done();
-        const all = Buffer.concat(pieces);
-        if (all.length >= 5 + all.readUInt16BE(3)) {
-          resolve(all);
-          wire.destroy();
-        }
-      },
-    });
-    connect({ socket: wire, ...options }).on("error", () => undefined);
-  });
-}
+import { helloOf } from "./testdata/hello.ts";
 
 /** The same handshake in records of so many bytes. */
 function cut(hello: Buffer, size: number): Buffer {

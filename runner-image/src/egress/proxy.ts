@@ -7,7 +7,7 @@ import { createPacer } from "./pace.ts";
 import type { Dial, EgressAccount, EgressConnection, EgressDenial, EgressGate, EgressInspector, EgressTarget } from "./policy.ts";
 import type { EgressPolicy } from "./rules.ts";
 import { parseTarget } from "./rules-target.ts";
-import { awaitGreeting, carryTunnel, UNRECOGNIZED_NAME } from "./tunnel.ts";
+import { awaitGreeting, carryTunnel, cutOff, UNRECOGNIZED_NAME } from "./tunnel.ts";
 import type { Opening } from "./tunnel.ts";
 
 /** What is left out has its usual value. */
@@ -76,10 +76,10 @@ export function serveEgress(session: ServerHttp2Session, ports: EgressPorts): vo
     const ending = new AbortController();
     open.add(ending);
     watch(ports.gate.signal());
-    ending.signal.addEventListener("abort", () => stream.close(constants.NGHTTP2_CANCEL), { once: true });
+    ending.signal.addEventListener("abort", () => { cutOff(stream); }, { once: true });
     const served = serveStream(desk, stream, { headers, target, signal: ending.signal }).catch((error: unknown) => {
       ports.logger.error({ error: messageOf(error), host: target.host }, "the egress proxy failed");
-      stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+      cutOff(stream);
     });
     stream.once("close", () => {
       // What ended as it should may still be on its way to the server; it counts until it is there.
@@ -122,14 +122,14 @@ async function openInspected(desk: Desk, stream: ServerHttp2Stream, connection: 
   stream.respond({ ":status": 200 });
   const opening = await awaitGreeting(stream, desk.limits.helloMs, connection.signal);
   if (!isOpeningFor(opening, connection.target)) { refuseOpening(desk, stream, { target: connection.target, opening }); return; }
-  if (opening.kind === "Http") desk.ports.inspector.serveHttp(stream, connection);
+  if (opening.kind === "Http") serveHttp(desk, stream, connection);
   else desk.ports.inspector.terminate(stream, connection);
 }
 
 /** Dialled before the answer, so that programs learn by its status and text when that fails. */
 async function openTunnel(desk: Desk, stream: ServerHttp2Stream, connection: EgressConnection): Promise<void> {
   const { target, grant, signal } = connection;
-  const { dial, account, inspector } = desk.ports;
+  const { dial, account } = desk.ports;
   const socket = await dial(target, grant.entries, signal);
   if (isDenial(socket)) { refuseNoted(desk, stream, { target, denial: socket }); return; }
   try {
@@ -137,12 +137,18 @@ async function openTunnel(desk: Desk, stream: ServerHttp2Stream, connection: Egr
     stream.respond({ ":status": 200 });
     const opening = await awaitGreeting(stream, desk.limits.helloMs, signal);
     if (!isOpeningFor(opening, target)) { refuseOpening(desk, stream, { target, opening }); return; }
-    if (opening.kind === "Http") { inspector.serveHttp(stream, connection); return; }
+    if (opening.kind === "Http") { serveHttp(desk, stream, connection); return; }
     const count = account.note({ ...target, decision: "Allow", rule: grant.rule });
     await carryTunnel(stream, socket, { idleMs: desk.limits.idleMs, count, signal });
   } finally {
     socket.destroy();
   }
+}
+
+/** The reader of a greeting stops the stream, and a server of HTTP does not start one that was stopped. */
+function serveHttp({ ports }: Desk, stream: ServerHttp2Stream, connection: EgressConnection): void {
+  ports.inspector.serveHttp(stream, connection);
+  stream.resume();
 }
 
 /** TLS for the host of CONNECT, or plain HTTP, whose requests are looked at one by one. */
@@ -156,13 +162,13 @@ interface RefusedOpening {
 }
 
 function refuseOpening({ ports }: Desk, stream: ServerHttp2Stream, { target, opening }: RefusedOpening): void {
-  if (opening.kind === "Gone") { stream.close(constants.NGHTTP2_CANCEL); return; }
+  if (opening.kind === "Gone") { cutOff(stream); return; }
   const denial = denyOpening(target, opening);
   note(ports, target, denial);
   // No text can be read here any more; an alert at least says which part was wrong.
   if (opening.kind === "Tls") stream.end(UNRECOGNIZED_NAME);
   else stream.end();
-  stream.setTimeout(ANSWER_MS, () => stream.close(constants.NGHTTP2_CANCEL));
+  stream.setTimeout(ANSWER_MS, () => { cutOff(stream); });
   stream.once("finish", () => stream.close(constants.NGHTTP2_NO_ERROR));
 }
 
@@ -199,8 +205,8 @@ function createRefuser(): (stream: ServerHttp2Stream, denial: EgressDenial) => v
 }
 
 function answer(stream: ServerHttp2Stream, { status, message }: EgressDenial): void {
-  if (stream.destroyed || stream.closed || stream.headersSent) { stream.close(constants.NGHTTP2_CANCEL); return; }
-  stream.setTimeout(ANSWER_MS, () => stream.close(constants.NGHTTP2_CANCEL));
+  if (stream.destroyed || stream.closed || stream.headersSent) { cutOff(stream); return; }
+  stream.setTimeout(ANSWER_MS, () => { cutOff(stream); });
   stream.respond({ ":status": status, "content-type": "text/plain; charset=utf-8" });
   // The answer to HEAD has ended with its headers.
   if (!stream.writableEnded) stream.end(`${message}\n`);

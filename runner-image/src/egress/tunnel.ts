@@ -42,6 +42,11 @@ export function awaitGreeting(duplex: Duplex, ms: number, signal: AbortSignal): 
   });
 }
 
+/** Ends a stream so that the other side sees it as broken. close() would end it properly first, as if all had been said. */
+export function cutOff(stream: ServerHttp2Stream): void {
+  stream.destroy(new Error("cut off"));
+}
+
 export interface Carriage {
   /** A tunnel in which no byte moves for so long is ended, in milliseconds. */
   readonly idleMs: number;
@@ -58,7 +63,7 @@ export interface Carriage {
 export async function carryTunnel(stream: ServerHttp2Stream, socket: Socket, { idleMs, count, signal }: Carriage): Promise<void> {
   const cut = (): void => {
     socket.destroy();
-    stream.close(constants.NGHTTP2_CONNECT_ERROR);
+    cutOff(stream);
   };
   const idle = setTimeout(cut, idleMs);
   socket.allowHalfOpen = true;
@@ -89,5 +94,5 @@ export async function carryTunnel(stream: ServerHttp2Stream, socket: Socket, { i
   clearTimeout(idle);
   signal.removeEventListener("abort", cut);
   // A server that broke off is not one that has said all.
-  if (!socket.readableEnded) stream.close(constants.NGHTTP2_CONNECT_ERROR);
+  if (!socket.readableEnded) cutOff(stream);
 }
