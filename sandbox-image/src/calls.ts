@@ -2,6 +2,8 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { ToolArguments, ToolName } from "@paddock/api/policy/tools";
 import type { SandboxCall, SandboxResult } from "@paddock/api/wire/sandbox";
 import { parseArguments } from "./arguments.ts";
+import { createCrowdWatch } from "./crowd.ts";
+import type { TooManyProcesses } from "./crowd.ts";
 import { stackOf, ToolFailure } from "./failure.ts";
 import type { Log } from "./log.ts";
 import { cutMiddle } from "./output.ts";
@@ -54,7 +56,14 @@ export interface CallPorts {
 
 export function createCalls({ workspace, environment, processes, markBase, log }: CallPorts): Calls {
   const seen = new Set<string>();
-  const running = new Map<AbortController, Promise<unknown>>();
+  const running = new Map<AbortController, { readonly mark: number; readonly result: Promise<unknown> }>();
+  const crowd = createCrowdWatch({ processes, stopRun, log });
+
+  function stopRun(reason: TooManyProcesses, mark?: number): boolean {
+    const found = [...running].filter(([, run]) => mark === undefined || run.mark === mark);
+    for (const [stop] of found) stop.abort(reason);
+    return found.length > 0;
+  }
 
   async function run(call: SandboxCall, gone: AbortSignal): Promise<SandboxResult> {
     const identity = `${call.call} ${call.attempt}`;
@@ -66,8 +75,10 @@ export function createCalls({ workspace, environment, processes, markBase, log }
     const onGone = (): void => { stop.abort(new Error("the runner has gone")); };
     gone.addEventListener("abort", onGone, { once: true });
     if (gone.aborted) onGone();
-    const result = runWithin(call, { workspace, environment, processes, mark: markBase + seen.size, signal: stop.signal });
-    running.set(stop, result);
+    const mark = markBase + seen.size;
+    const result = runWithin(call, { workspace, environment, processes, mark, signal: stop.signal });
+    running.set(stop, { mark, result });
+    crowd.wake();
     try {
       return await result;
     } finally {
@@ -98,7 +109,7 @@ export function createCalls({ workspace, environment, processes, markBase, log }
   }
 
   async function stopAll(): Promise<void> {
-    const stopped = [...running].map(async ([stop, result]) => {
+    const stopped = [...running].map(async ([stop, { result }]) => {
       stop.abort(new Error("a newer runner has taken over"));
       await result;
     });

@@ -12,7 +12,7 @@ import { createForwarder } from "./forward.ts";
 import { createIsolation } from "./isolation.ts";
 import { openLog } from "./log.ts";
 import { mergeTargets, ownTargets, probe } from "./probe.ts";
-import { createProcessTable, drawMarkBase, isOwnContainer } from "./processes.ts";
+import { createProcessTable, drawMarkBase, isGuarded, isOwnContainer } from "./processes.ts";
 import { reach } from "./reach.ts";
 import { createToolServer } from "./server.ts";
 import { createTrustStore } from "./trust.ts";
@@ -35,7 +35,7 @@ const channel = createEgressChannel(log);
 const forwarder = createForwarder(channel).listen(PROXY_PORT, "127.0.0.1");
 const isolation = createIsolation(async (given) => probe(mergeTargets(ownTargets(config), given), reach));
 const server = createToolServer({
-  workspace: config.workspace, binding: createBinding(), calls, files: createSessionFiles(config.workspace, log), channel, isolation, trust: createTrustStore(config.trust, log), log,
+  workspace: config.workspace, binding: createBinding(), calls, files: createSessionFiles(config.workspace, log), channel, isolation, trust: createTrustStore(config.trust, log), log, local: "refused",
 }).listen(config.toolPort);
 await Promise.all([once(forwarder, "listening"), once(server, "listening")]);
-log("info", "ready", { port: config.toolPort, workspace: config.workspace });
+log("info", "ready", { port: config.toolPort, workspace: config.workspace, guarded: isGuarded() });

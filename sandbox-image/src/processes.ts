@@ -1,3 +1,4 @@
+import { spawnSync } from "node:child_process";
 import { randomInt } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -13,7 +14,6 @@ const MOST_MARKS = 2 ** 20;
 const GRACE_MS = 500;
 const GIVE_UP_MS = 5000;
 const POLL_MS = 20;
-const RECENT_MS = 250;
 
 interface Process {
   readonly pid: number;
@@ -36,12 +36,12 @@ export interface ProcessTable {
   /** From the start of a run's shell until it is reaped; the mark is in its environment. */
   adopt(mark: number, shell: number): void;
   release(shell: number): void;
-  /** How many processes of a run live, as of a look at most a quarter of a second old: many runs ask. */
-  count(mark: number): number;
-  /** Ends a run's processes: SIGTERM, half a second later SIGKILL until none is left. False when one outlived five seconds of that. */
-  stop(mark: number): Promise<boolean>;
+  /** How many processes live now, by run; in a container of our own with those whose run is not known, under 0. */
+  count(): ReadonlyMap<number, number>;
+  /** Ends a run's processes: SIGTERM, half a second later SIGKILL until none is left; at once without grace. False when one outlived five seconds of that. */
+  stop(mark: number, grace?: boolean): Promise<boolean>;
   /** The same for all runs; in a container of our own for every process but ourselves. */
-  stopAll(): Promise<boolean>;
+  stopAll(grace?: boolean): Promise<boolean>;
 }
 
 /** No other process of the machine may bear a mark between two bases. Up to 2^47, so that numbers stay exact. */
@@ -54,8 +54,6 @@ export function createProcessTable(base: number, ownContainer: boolean): Process
   const shells = new Map<number, number>();
   let known = new Map<string, number>();
   let foreign = new Set<string>();
-  let recent: readonly Found[] = [];
-  let recentAt = -Infinity;
 
   function look(): readonly Found[] {
     const processes = readProcesses();
@@ -69,28 +67,38 @@ export function createProcessTable(base: number, ownContainer: boolean): Process
       marks.set(one.pid, mark);
       return mark;
     };
-    recent = processes.map((one) => ({ ...one, mark: markOf(one) }));
-    recentAt = performance.now();
-    known = new Map(recent.flatMap((one) => (one.mark === undefined ? [] : [[identityOf(one), one.mark]])));
+    const found = processes.map((one) => ({ ...one, mark: markOf(one) }));
+    known = new Map(found.flatMap((one) => (one.mark === undefined ? [] : [[identityOf(one), one.mark]])));
     // Marks are inherited, so what has none gets none; but for our own child, which has none before it becomes bash.
-    foreign = new Set(recent.flatMap((one) => (one.mark === undefined && one.parent !== process.pid ? [identityOf(one)] : [])));
-    return recent;
+    foreign = new Set(found.flatMap((one) => (one.mark === undefined && one.parent !== process.pid ? [identityOf(one)] : [])));
+    return found;
   }
 
   const ownMark = (one: Process): number | undefined => (foreign.has(identityOf(one)) ? undefined : markOn(one.pid, base));
 
-  const allOthers = (): readonly Process[] => {
+  const allOthers = (): readonly Found[] => {
     const found = look();
     return ownContainer ? found.filter(({ pid }) => pid !== 1 && pid !== process.pid) : found.filter(({ mark }) => mark !== undefined);
   };
 
+  function count(): ReadonlyMap<number, number> {
+    const counts = new Map<number, number>();
+    for (const { mark = 0 } of allOthers()) counts.set(mark, (counts.get(mark) ?? 0) + 1);
+    return counts;
+  }
+
   return {
     adopt: (mark, shell) => void shells.set(shell, mark),
     release: (shell) => void shells.delete(shell),
-    count: (mark) => (performance.now() - recentAt < RECENT_MS ? recent : look()).filter((one) => one.mark === mark).length,
-    stop: (mark) => stopAll(() => look().filter((one) => one.mark === mark)),
-    stopAll: () => stopAll(allOthers),
+    count,
+    stop: (mark, grace = true) => endAll(() => look().filter((one) => one.mark === mark), { grace }),
+    stopAll: (grace = true) => endAll(allOthers, { grace, everybody: ownContainer }),
   };
+}
+
+/** Whether the kernel keeps this process' memory, environment and open files from those of its user: a process of ours tries. */
+export function isGuarded(): boolean {
+  return spawnSync("/bin/bash", ["-c", ": < /proc/$PPID/environ"], { env: {}, stdio: "ignore" }).status !== 0;
 }
 
 /** Whether this process is the only child of the image's init, so that everything else in the process namespace is a command's. */
@@ -98,19 +106,31 @@ export function isOwnContainer(): boolean {
   return process.ppid === 1 && readFileSync("/proc/1/comm", "utf8").trim() === "tini";
 }
 
-async function stopAll(find: () => readonly Process[]): Promise<boolean> {
-  if (signalAll(find(), "SIGTERM") === 0) return true;
-  const killAt = performance.now() + GRACE_MS;
-  const giveUpAt = killAt + GIVE_UP_MS;
-  for (let empty = 0; ; ) {
-    await sleep(POLL_MS);
+interface Hunt {
+  /** False: no time to end by themselves. */
+  readonly grace: boolean;
+  /** Nobody else's process can be hit, and so the kernel may be asked to kill all at one instant, which nothing outruns by forking. */
+  readonly everybody?: boolean;
+}
+
+async function endAll(find: () => readonly Process[], { grace, everybody = false }: Hunt): Promise<boolean> {
+  if (grace && signalAll(find(), "SIGTERM") === 0) return true;
+  const killAt = performance.now() + (grace ? GRACE_MS : 0);
+  // Twice none, because /proc is not read at one instant: a process that forks meanwhile may show neither itself nor its child.
+  for (let empty = 0; empty < 2; ) {
     const left = find();
-    // Twice, because /proc is not read at one instant: a process that forks meanwhile may show neither itself nor its child.
+    const overMs = performance.now() - killAt;
+    if (overMs > GIVE_UP_MS) return false;
     empty = left.length === 0 ? empty + 1 : 0;
-    if (empty === 2) return true;
-    if (performance.now() > giveUpAt) return false;
-    if (performance.now() > killAt) signalAll(left, "SIGKILL");
+    if (overMs >= 0) kill(left, everybody);
+    await sleep(POLL_MS);
   }
+  return true;
+}
+
+function kill(left: readonly Process[], everybody: boolean): void {
+  if (everybody) send(-1, "SIGKILL");
+  else signalAll(left, "SIGKILL");
 }
 
 /** Signals whole groups first: the kernel lets no member fork its way out of that. */

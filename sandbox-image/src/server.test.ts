@@ -7,6 +7,7 @@ import { test } from "node:test";
 import type { TestContext } from "node:test";
 import { PROBLEM_BASE, parseProblem, problemTypeOf } from "@paddock/api/wire/problem";
 import { parseSandboxResult } from "@paddock/api/wire/sandbox";
+import { isLocal } from "./server.ts";
 import { openPeer } from "./testdata/peer.ts";
 import { KEY, openBound, openSandbox, ownSleep, pidsOf, until } from "./testdata/sandbox.ts";
 
@@ -188,4 +189,13 @@ test("binds that are malformed bind nothing", async (t) => {
     assert.equal(await problem(await sandbox.bind(1, "another", body)), "400 malformed", JSON.stringify(body));
   }
   assert.equal((await sandbox.bind(1)).status, 200);
+});
+
+test("commands, which connect from the pod itself, get no place at the tool server", async (t) => {
+  const { url } = await openSandbox(t, { local: "refused" });
+  await assert.rejects(fetch(`${url}/healthz`));
+  for (const [remoteAddress, localAddress, expected] of [["127.0.0.1", "127.0.0.1", true], ["::ffff:127.0.0.2", "::ffff:10.0.0.7", true], ["::1", "::1", true], ["10.0.0.7", "10.0.0.7", true],
+    ["10.0.0.8", "10.0.0.7", false], ["::ffff:10.0.0.8", "::ffff:10.0.0.7", false], ["fd00::8", "fd00::7", false]] as const) {
+    assert.equal(isLocal({ remoteAddress, localAddress }), expected, remoteAddress);
+  }
 });

@@ -1,5 +1,6 @@
 import { createServer } from "node:http";
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
+import { BlockList } from "node:net";
 import type { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import type { BindReply, EGRESS_UPGRADE } from "@paddock/api/wire/sandbox";
@@ -18,6 +19,9 @@ import type { TrustStore } from "./trust.ts";
 
 const UPGRADE: typeof EGRESS_UPGRADE = "paddock-egress";
 const MOST_CONNECTIONS = 256;
+const LOOPBACK = new BlockList();
+LOOPBACK.addSubnet("127.0.0.0", 8, "ipv4");
+LOOPBACK.addAddress("::1", "ipv6");
 /** For headers and body; a call may take longer to answer. */
 const REQUEST_MS = 60_000;
 
@@ -30,10 +34,12 @@ export interface ServerPorts {
   readonly isolation: Isolation;
   readonly trust: TrustStore;
   readonly log: Log;
+  /** Connections from this machine itself: in a pod these are commands, which could fill all places and keep the runner out. Served by default, for tests. */
+  readonly local?: "served" | "refused";
 }
 
 /** The tool server of `@paddock/api/wire/sandbox`; not listening yet. No request ends it. */
-export function createToolServer({ workspace, binding, calls, files, channel, isolation, trust, log }: ServerPorts): Server {
+export function createToolServer({ workspace, binding, calls, files, channel, isolation, trust, log, local = "served" }: ServerPorts): Server {
   const epochs = new Map<Duplex, number>();
   let takeover: Promise<void> = Promise.resolve();
 
@@ -144,6 +150,7 @@ export function createToolServer({ workspace, binding, calls, files, channel, is
     );
   });
   server.maxConnections = MOST_CONNECTIONS;
+  if (local === "refused") server.on("connection", (socket) => { if (isLocal(socket)) socket.destroy(); });
   server.on("upgrade", (request: IncomingMessage, socket: Socket, head: Buffer) => {
     socket.on("error", () => undefined);
     upgrade(request, socket, head).catch((error: unknown) => { socket.end(rawProblem(refusalOf(error))); });
@@ -152,6 +159,11 @@ export function createToolServer({ workspace, binding, calls, files, channel, is
     if (socket.writable) socket.end(rawProblem({ type: "malformed", detail: "this is not an HTTP/1.1 request" }));
   });
   return server;
+}
+
+/** Whether a connection comes from this machine: from a loopback address, or from the one that it leads to. Pure. */
+export function isLocal({ remoteAddress = "", localAddress }: Pick<Socket, "remoteAddress" | "localAddress">): boolean {
+  return remoteAddress === localAddress || remoteAddress === "" || LOOPBACK.check(remoteAddress.replace(/^::ffff:/i, ""), remoteAddress.includes(".") ? "ipv4" : "ipv6");
 }
 
 function rawProblem(refusal: Refusal): string {

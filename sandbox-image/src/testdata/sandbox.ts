@@ -39,11 +39,13 @@ export interface Sandbox {
 
 export const KEY = "key-0123456789";
 
-export interface SandboxTimes extends Partial<ChannelTimes> {
+/** What is left out is as in a pod, but for local connections, which tests make. */
+export interface SandboxOptions extends Partial<ChannelTimes> {
   readonly probe?: ProbeTimes;
+  readonly local?: "served" | "refused";
 }
 
-export async function openSandbox(t: TestContext, { probe: probeTimes, pingEveryMs = 10_000, pingDeadlineMs = 10_000 }: SandboxTimes = {}): Promise<Sandbox> {
+export async function openSandbox(t: TestContext, { probe: probeTimes, local = "served", pingEveryMs = 10_000, pingDeadlineMs = 10_000 }: SandboxOptions = {}): Promise<Sandbox> {
   const workspace = realpathSync(mkdtempSync(join(tmpdir(), "paddock-sandbox-")));
   const trust = realpathSync(mkdtempSync(join(tmpdir(), "paddock-trust-")));
   const markBase = drawMarkBase();
@@ -58,7 +60,7 @@ export async function openSandbox(t: TestContext, { probe: probeTimes, pingEvery
   const calls = createCalls({ workspace, environment, processes: table, markBase, log });
   const isolation = createIsolation(async (given) => probe(mergeTargets(given), reach, probeTimes));
   const files = createSessionFiles(workspace, log);
-  const server = createToolServer({ workspace, binding: createBinding(), calls, files, channel, isolation, trust: createTrustStore(trust, log), log }).listen(0, "127.0.0.1");
+  const server = createToolServer({ workspace, binding: createBinding(), calls, files, channel, isolation, trust: createTrustStore(trust, log), log, local }).listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
   const url = `http://127.0.0.1:${port}`;
@@ -87,8 +89,8 @@ export async function openSandbox(t: TestContext, { probe: probeTimes, pingEvery
 }
 
 /** A sandbox that is bound to epoch 1. */
-export async function openBound(t: TestContext, times?: SandboxTimes): Promise<Sandbox> {
-  const sandbox = await openSandbox(t, times);
+export async function openBound(t: TestContext, options?: SandboxOptions): Promise<Sandbox> {
+  const sandbox = await openSandbox(t, options);
   const response = await sandbox.bind(1);
   if (response.status !== 200) throw new Error(await response.text());
   await response.body?.cancel();

@@ -4,24 +4,23 @@ import { once } from "node:events";
 import { Socket } from "node:net";
 import type { Readable } from "node:stream";
 import type { ToolArguments } from "@paddock/api/policy/tools";
+import { TooManyProcesses } from "../crowd.ts";
 import { codeOf, ToolFailure } from "../failure.ts";
 import { createTail } from "../output.ts";
 import { MARK_VARIABLE } from "../processes.ts";
 import { TimeUp } from "./tool.ts";
 import type { Outcome, ToolContext } from "./tool.ts";
 
-/** More processes at once than any build needs; a fork bomb is past it at the first look. */
-const MOST_PROCESSES = 512;
-const LOOK_EVERY_MS = 500;
 /** After the shell has ended: how long a silent pipe, and how long a busy one, is still read. */
 const QUIET_MS = 100;
 const DRAIN_MS = 1000;
 
 /**
  * The command is an argument of its own, never part of a script. Output and errors share one pipe, so that they stay in order; it is a pipe of
- * `cat` because what Node makes is a socket, which /dev/stdout and /dev/stderr cannot open.
+ * `cat` because what Node makes is a socket, which /dev/stdout and /dev/stderr cannot open. A command leaves no core dump, has the least
+ * priority beside the tool server, which is to answer and to kill under any load, and is killed before it where memory runs out.
  */
-const SCRIPT = 'ulimit -x "$2"; exec > >(exec cat) 2>&1; exec /bin/bash -c "$1"';
+const SCRIPT = 'ulimit -c 0 -x "$2"; { echo 1000 > /proc/self/oom_score_adj; } 2> /dev/null; exec > >(exec cat) 2>&1; exec nice -n 19 /bin/bash -c "$1"';
 
 /** How the shell ended; `undefined` when it could not be made to. */
 type Ending = { readonly code: number | null; readonly signal: NodeJS.Signals | null } | undefined;
@@ -40,9 +39,9 @@ export async function bashTool({ command }: ToolArguments["bash"], context: Tool
   processes.adopt(mark, pid);
   void ended.then(() => { processes.release(pid); });
 
-  const stopped = await stopReason({ ended, signal, count: () => processes.count(mark) });
+  const stopped = await stopReason(ended, signal);
   // Waits for the shell only if it can end: a process that no signal ends must not hold the answer.
-  const ending = stopped === undefined || (await processes.stop(mark)) ? await ended : undefined;
+  const ending = stopped === undefined || (await processes.stop(mark, !(stopped instanceof TooManyProcesses))) ? await ended : undefined;
   await drained(shell.stdout);
   shell.stdout.off("data", tail.push).resume(); // a background process that still writes must not be stopped by a full or closed pipe
   if (shell.stdout instanceof Socket) shell.stdout.unref();
@@ -70,21 +69,16 @@ function startFailure(error: unknown): ToolFailure {
 }
 
 /** Waits for the end of the shell, or for a reason to stop it. */
-async function stopReason({ ended, signal, count }: { ended: Promise<Ending>; signal: AbortSignal; count: () => number }): Promise<Error | undefined> {
-  let look: NodeJS.Timeout | undefined;
+async function stopReason(ended: Promise<Ending>, signal: AbortSignal): Promise<Error | undefined> {
   let onAbort: (() => void) | undefined;
   const reason = new Promise<Error>((resolve) => {
     onAbort = () => { resolve(signal.reason as Error); };
     if (signal.aborted) onAbort();
     signal.addEventListener("abort", onAbort, { once: true });
-    look = setInterval(() => {
-      if (count() > MOST_PROCESSES) resolve(new Error(`more than ${MOST_PROCESSES} processes at once`));
-    }, LOOK_EVERY_MS);
   });
   try {
     return await Promise.race([ended.then(() => undefined), reason]);
   } finally {
-    clearInterval(look);
     if (onAbort) signal.removeEventListener("abort", onAbort);
   }
 }
