@@ -1,3 +1,4 @@
+import type * as Library from "@peculiar/x509";
 import { randomBytes, webcrypto } from "node:crypto";
 import { createSecureContext } from "node:tls";
 import type { SecureContext } from "node:tls";
@@ -80,7 +81,7 @@ export async function makeEgressAuthority({ uid, hosts, now }: AuthorityOptions)
 }
 
 /** Imported when it is needed: the library's container wants reflect-metadata before its first import. */
-async function loadLibrary(): Promise<typeof import("@peculiar/x509")> {
+async function loadLibrary(): Promise<typeof Library> {
   await import("reflect-metadata");
   return import("@peculiar/x509");
 }

@@ -72,7 +72,6 @@ function checkValue(bytes: Buffer | undefined, { inject }: Credential): { readon
   const value = bytes.toString("utf8").replace(/\r?\n$/, "");
   if (value === "") return { problem: "is empty: write the credential into it" };
   if (Buffer.byteLength(value) > MOST_BYTES) return { problem: `is longer than ${MOST_BYTES} bytes: no header may be so long` };
-  // eslint-disable-next-line no-control-regex -- they are what is looked for
   if (/[\u0000-\u001f\u007f]/.test(value)) return { problem: "has a newline or another control character inside: write the credential alone, on one line" };
   if (inject?.basicUsername === undefined && /[^ -~]/.test(value)) return { problem: "has characters that a header cannot hold: only printable ASCII goes there" };
   return { value };

@@ -1,51 +1,21 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { createServer as createHttp1 } from "node:http";
-import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
-import { connect as connectHttp2, constants, createSecureServer } from "node:http2";
-import type { ClientHttp2Session, Http2ServerRequest, Http2ServerResponse } from "node:http2";
-import { createServer as createHttps } from "node:https";
+import { readFile } from "node:fs/promises";
+import { createServer as createHttp1, request } from "node:http";
+import type { IncomingMessage } from "node:http";
+import { connect as connectHttp2, constants } from "node:http2";
+import type { ClientHttp2Session, Http2Stream, IncomingHttpHeaders } from "node:http2";
+import { connect, createServer as createNet } from "node:net";
 import { describe, test } from "node:test";
 import type { TestContext } from "node:test";
-import { makeEgressAuthority } from "./authority.ts";
+import { echo, HOST, startHost } from "./testdata/host.ts";
+import type { Setting } from "./testdata/host.ts";
 import { askOver, listen, startInspected } from "./testdata/inspected.ts";
-import type { InspectedLab, InspectedOptions } from "./testdata/inspected.ts";
+import type { InspectedLab } from "./testdata/inspected.ts";
 
-const HOST = "api.example.com";
 const SECRET = "tok-3f9a/x+7Q==secret";
 
-type Listener = (request: IncomingMessage | Http2ServerRequest, response: ServerResponse | Http2ServerResponse) => void;
-
-interface Setting {
-  readonly lab: InspectedLab;
-  readonly port: number;
-  readonly url: string;
-}
-
-/** A host with a certificate of its own authority, and the proxy before it. */
-async function start(t: TestContext, listener: Listener, options: Omit<InspectedOptions, "bundle"> & { readonly protocol?: "h2" | "http/1.1" } = {}): Promise<Setting> {
-  const world = await makeEgressAuthority({ uid: "world", hosts: ["example.com"], now: new Date() });
-  const leaf = await world.leafFor(HOST);
-  const sni = { SNICallback: (_name: string, done: (error: null, context: typeof leaf) => void) => { done(null, leaf); } };
-  const server = options.protocol === "h2" ? createSecureServer(sni, listener as never) : createHttps(sni, listener as RequestListener);
-  const port = await listen(t, server);
-  if ("closeAllConnections" in server) t.after(() => { server.closeAllConnections(); });
-  const network = options.network ?? { allowedHosts: [{ host: HOST, ports: [port], methods: ["GET", "HEAD", "POST", "PUT"] }] };
-  const { protocol: _protocol, ...rest } = options;
-  const lab = await startInspected(t, { ...rest, network, bundle: world.certificate });
-  return { lab, port, url: `https://${HOST}:${port}` };
-}
-
 const CREDENTIAL = { name: "api", secretKeyRef: { name: "tokens", key: "api" }, hosts: [HOST] };
-
-const echo: Listener = (request, response) => {
-  const pieces: Buffer[] = [];
-  request.on("data", (piece: Buffer) => pieces.push(piece));
-  request.on("end", () => {
-    response.setHeader("content-type", "application/json");
-    response.end(JSON.stringify({ method: request.method, path: request.url, host: request.headers[":authority"] ?? request.headers.host, headers: request.headers, body: Buffer.concat(pieces).toString() }));
-  });
-};
 
 async function openHttp2(t: TestContext, { lab, port }: Setting): Promise<ClientHttp2Session> {
   const socket = await lab.secure(HOST, port, { alpn: ["h2"] });
@@ -61,16 +31,16 @@ async function askHttp2(session: ClientHttp2Session, headers: Record<string, str
   if (body !== undefined) stream.end(body);
   let trailers: unknown;
   stream.on("trailers", (received) => { trailers = received; });
-  const [received] = await once(stream, "response");
+  const [received] = (await once(stream, "response")) as [IncomingHttpHeaders];
   const pieces: Buffer[] = [];
   for await (const piece of stream) pieces.push(piece as Buffer);
-  return { status: received[":status"], headers: received, body: Buffer.concat(pieces).toString(), trailers };
+  return { status: received[":status"] ?? 0, headers: received, body: Buffer.concat(pieces).toString(), trailers };
 }
 
 for (const protocol of ["http/1.1", "h2"] as const) {
   describe(`a host that speaks ${protocol}`, () => {
     test("a request of HTTP/1.1 goes through with its body", async (t) => {
-      const { lab, url, port } = await start(t, echo, { protocol });
+      const { lab, url, port } = await startHost(t, echo, { protocol });
       const reply = await lab.ask(`${url}/a/b?c=d`, { method: "POST", headers: { "x-own": "1" }, body: "hello" });
       assert.equal(reply.status, 200);
       const seen = JSON.parse(reply.body);
@@ -79,7 +49,7 @@ for (const protocol of ["http/1.1", "h2"] as const) {
     });
 
     test("a request of HTTP/2 goes through with its body", async (t) => {
-      const setting = await start(t, echo, { protocol });
+      const setting = await startHost(t, echo, { protocol });
       const session = await openHttp2(t, setting);
       const reply = await askHttp2(session, { ":method": "POST", ":path": "/x" }, "hello");
       const seen = JSON.parse(reply.body);
@@ -87,15 +57,15 @@ for (const protocol of ["http/1.1", "h2"] as const) {
     });
 
     test("many requests share the connections that there are", async (t) => {
-      const setting = await start(t, echo, { protocol });
+      const setting = await startHost(t, echo, { protocol });
       const session = await openHttp2(t, setting);
       const replies = await Promise.all(Array.from({ length: 30 }, (_, index) => askHttp2(session, { ":path": `/${index}` })));
-      assert.deepEqual(replies.map(({ body }) => JSON.parse(body).path), Array.from({ length: 30 }, (_, index) => `/${index}`));
+      assert.deepEqual(replies.map(({ body }) => String(JSON.parse(body).path)), Array.from({ length: 30 }, (_, index) => `/${index}`));
       assert.ok(setting.lab.dialled.length <= 8, String(setting.lab.dialled.length));
     });
 
     test("a large body goes both ways without being held", async (t) => {
-      const { lab, url } = await start(t, (request, response) => { request.pipe(response as never); }, { protocol });
+      const { lab, url } = await startHost(t, (request, response) => { request.pipe(response); }, { protocol });
       const body = Buffer.alloc(8 * 1_048_576, "abcdefgh");
       const reply = await lab.ask(url, { method: "PUT", body });
       assert.equal(reply.body.length, body.length);
@@ -103,7 +73,7 @@ for (const protocol of ["http/1.1", "h2"] as const) {
     });
 
     test("answers without a body end", async (t) => {
-      const { lab, url } = await start(t, (request, response) => {
+      const { lab, url } = await startHost(t, (request, response) => {
         response.writeHead(request.url === "/204" ? 204 : request.url === "/304" ? 304 : 200, request.method === "HEAD" ? { "content-length": "42" } : {}).end();
       }, { protocol });
       const statuses = [];
@@ -115,7 +85,7 @@ for (const protocol of ["http/1.1", "h2"] as const) {
     });
 
     test("a credential is added, and what the host says of it is masked", async (t) => {
-      const setting = await start(t, echo, { protocol, credentials: [CREDENTIAL] });
+      const setting = await startHost(t, echo, { protocol, credentials: [CREDENTIAL] });
       const { lab, url } = setting;
       await lab.write("api", `${SECRET}\n`);
       const reply = await lab.ask(url, { headers: { authorization: "Bearer mine", "accept-encoding": "gzip", range: "bytes=0-10" } });
@@ -131,10 +101,10 @@ for (const protocol of ["http/1.1", "h2"] as const) {
     });
 
     test("a host that breaks off in the middle of an answer is seen to", async (t) => {
-      const { lab, url } = await start(t, (_, response) => {
+      const { lab, url } = await startHost(t, (_, response) => {
         response.write("some");
         setImmediate(() => {
-          if ("stream" in response) response.stream.close(constants.NGHTTP2_INTERNAL_ERROR);
+          if ("stream" in response) (response.stream as Http2Stream).close(constants.NGHTTP2_INTERNAL_ERROR);
           else response.destroy();
         });
       }, { protocol });
@@ -144,14 +114,14 @@ for (const protocol of ["http/1.1", "h2"] as const) {
 }
 
 test("TLS that names another host than CONNECT is refused", async (t) => {
-  const { lab, port } = await start(t, echo);
+  const { lab, port } = await startHost(t, echo);
   await assert.rejects(lab.secure(HOST, port, { servername: "other.example.com" }));
   assert.deepEqual(lab.notes.map(({ decision, rule }) => [decision, rule]), [["Deny", "NameMismatch"]]);
   assert.deepEqual(lab.dialled, []);
 });
 
 test("a request for another host than the connection's is refused", async (t) => {
-  const setting = await start(t, echo, { credentials: [CREDENTIAL] });
+  const setting = await startHost(t, echo, { credentials: [CREDENTIAL] });
   const { lab, url } = setting;
   await lab.write("api", SECRET);
   for (const host of ["evil.example.com", `${HOST}:1`, `${HOST}.evil.example.com`, ""]) {
@@ -166,7 +136,7 @@ test("a request for another host than the connection's is refused", async (t) =>
 });
 
 test("a method that no entry allows is refused with what to change, and nobody is dialled", async (t) => {
-  const { lab, url } = await start(t, echo);
+  const { lab, url } = await startHost(t, echo);
   const reply = await lab.ask(`${url}/x`, { method: "DELETE" });
   assert.equal(reply.status, 403);
   assert.match(reply.body, /DELETE.*spec\.network\.allowedHosts\[0\]\.methods of Environment dev/);
@@ -174,7 +144,7 @@ test("a method that no entry allows is refused with what to change, and nobody i
 });
 
 test("headers that make servers take another method or path do not go on", async (t) => {
-  const { lab, url } = await start(t, echo);
+  const { lab, url } = await startHost(t, echo);
   const reply = await lab.ask(url, { headers: { "x-http-method-override": "DELETE", "x-original-url": "/admin", "proxy-authorization": "Basic x" } });
   const { headers } = JSON.parse(reply.body);
   assert.deepEqual([headers["x-http-method-override"], headers["x-original-url"], headers["proxy-authorization"]], [undefined, undefined, undefined]);
@@ -182,7 +152,7 @@ test("headers that make servers take another method or path do not go on", async
 
 test("a redirect to a host that is not listed ends in a refusal, and no credential goes there", async (t) => {
   const seen: unknown[] = [];
-  const { lab, url, port } = await start(t, (request, response) => {
+  const { lab, url, port } = await startHost(t, (request, response) => {
     seen.push(request.headers.authorization);
     response.writeHead(302, { location: `https://evil.example.net:${port}/steal` }).end();
   }, { credentials: [CREDENTIAL] });
@@ -195,7 +165,7 @@ test("a redirect to a host that is not listed ends in a refusal, and no credenti
 });
 
 test("a credential that is missing is said to the program and to people, and the request does not go", async (t) => {
-  const { lab, url } = await start(t, echo, { credentials: [CREDENTIAL] });
+  const { lab, url } = await startHost(t, echo, { credentials: [CREDENTIAL] });
   for (const value of [undefined, "", "\n", "two\nlines", "tab\there"]) {
     await lab.write("api", value);
     const reply = await lab.ask(url);
@@ -210,7 +180,7 @@ test("a credential that is missing is said to the program and to people, and the
 });
 
 test("a rotated credential counts for the next request, and the old one stays masked", async (t) => {
-  const { lab, url, port } = await start(t, (request, response) => { response.end(`${request.headers.authorization ?? ""} old-value-1234`); }, { credentials: [CREDENTIAL] });
+  const { lab, url, port } = await startHost(t, (request, response) => { response.end(`${request.headers.authorization ?? ""} old-value-1234`); }, { credentials: [CREDENTIAL] });
   await lab.write("api", "old-value-1234");
   const socket = await lab.secure(HOST, port);
   assert.equal((await askOver(socket, url)).body, `Bearer ${"*".repeat(14)} ${"*".repeat(14)}`);
@@ -219,7 +189,7 @@ test("a rotated credential counts for the next request, and the old one stays ma
 });
 
 test("an authority that nobody knows is named with the field that adds it", async (t) => {
-  const { port } = await start(t, echo);
+  const { port } = await startHost(t, echo);
   const lab = await startInspected(t, { network: { allowedHosts: [{ host: HOST, ports: [port], methods: ["GET"] }] } });
   const reply = await lab.ask(`https://${HOST}:${port}`);
   assert.equal(reply.status, 502);
@@ -228,7 +198,7 @@ test("an authority that nobody knows is named with the field that adds it", asyn
 });
 
 test("a host whose certificate is for another name is refused", async (t) => {
-  const { lab, port } = await start(t, echo, { network: { allowedHosts: [{ host: "*.example.com", ports: [1, 2, 3], methods: ["GET"] }] } });
+  const { lab, port } = await startHost(t, echo, { network: { allowedHosts: [{ host: "*.example.com", ports: [1, 2, 3], methods: ["GET"] }] } });
   const other = await startInspected(t, { network: { allowedHosts: [{ host: "other.example.com", ports: [port], methods: ["GET"] }] }, bundle: await bundleOf(lab) });
   const reply = await other.ask(`https://other.example.com:${port}`);
   assert.equal(reply.status, 502);
@@ -236,13 +206,11 @@ test("a host whose certificate is for another name is refused", async (t) => {
 });
 
 async function bundleOf(lab: InspectedLab): Promise<string> {
-  const { readFile } = await import("node:fs/promises");
   return readFile(`${lab.folder}/bundle.crt`, "utf8");
 }
 
 test("a host that does not answer, and one that talks nonsense, are told apart", async (t) => {
-  const { createServer } = await import("node:net");
-  const nonsense = createServer((socket) => { socket.on("error", () => undefined).once("data", () => { socket.end("SSH-2.0-x\r\n"); }); });
+  const nonsense = createNet((socket) => { socket.on("error", () => undefined).once("data", () => { socket.end("SSH-2.0-x\r\n"); }); });
   const port = await listen(t, nonsense);
   const lab = await startInspected(t, { network: { allowedHosts: [{ host: HOST, ports: [port, 1] }] } });
   const reply = await askOver(await lab.tunnel(HOST, port), `http://${HOST}:${port}/`);
@@ -252,12 +220,11 @@ test("a host that does not answer, and one that talks nonsense, are told apart",
 });
 
 test("plain HTTP inside CONNECT and in absolute form is carried request by request", async (t) => {
-  const port = await listen(t, createHttp1(echo as RequestListener));
+  const port = await listen(t, createHttp1(echo));
   const lab = await startInspected(t, { network: { allowedHosts: [{ host: HOST, ports: [port] }] }, credentials: [CREDENTIAL] });
   await lab.write("api", SECRET);
   const inside = await askOver(await lab.tunnel(HOST, port), `http://${HOST}:${port}/in`, { method: "POST", body: "x" });
   assert.equal(JSON.parse(inside.body).headers.authorization, `Bearer ${"*".repeat(SECRET.length)}`);
-  const { connect } = await import("node:net");
   const socket = connect(lab.proxyPort, "127.0.0.1");
   t.after(() => socket.destroy());
   socket.write(`POST http://${HOST}:${port}/abs?q=1 HTTP/1.1\r\nhost: ${HOST}:${port}\r\ncontent-length: 2\r\nconnection: close\r\n\r\nhi`);
@@ -270,7 +237,7 @@ test("plain HTTP inside CONNECT and in absolute form is carried request by reque
 });
 
 test("trailers reach a program that speaks HTTP/2, masked", async (t) => {
-  const setting = await start(t, (_, response) => {
+  const setting = await startHost(t, (_, response) => {
     response.addTrailers({ "grpc-status": "0", "x-token": SECRET });
     response.end("body");
   }, { protocol: "h2", credentials: [CREDENTIAL] });
@@ -282,8 +249,7 @@ test("trailers reach a program that speaks HTTP/2, masked", async (t) => {
 });
 
 test("a program that asks before it sends its body is answered first", async (t) => {
-  const { lab, port } = await start(t, echo);
-  const { request } = await import("node:http");
+  const { lab, port } = await startHost(t, echo);
   const asked = async (method: string): Promise<[boolean, number]> => {
     const socket = await lab.secure(HOST, port);
     const client = request({ createConnection: () => socket, method, path: "/", headers: { host: `${HOST}:${port}`, expect: "100-continue", "content-length": "4" }, setHost: false });
@@ -303,9 +269,8 @@ test("a program that asks before it sends its body is answered first", async (t)
 });
 
 test("when the gate closes, what is under way ends", async (t) => {
-  const { lab, url, port } = await start(t, (_, response) => { response.write("endless"); });
+  const { lab, url, port } = await startHost(t, (_, response) => { response.write("endless"); });
   const socket = await lab.secure(HOST, port);
-  const { request } = await import("node:http");
   const client = request({ createConnection: () => socket, path: "/", headers: { host: new URL(url).host }, setHost: false }).end();
   client.on("error", () => undefined);
   const [response] = (await once(client, "response")) as [IncomingMessage];
@@ -317,7 +282,7 @@ test("when the gate closes, what is under way ends", async (t) => {
 });
 
 test("a host that is silent for too long is given up", async (t) => {
-  const { lab, url } = await start(t, () => undefined, { limits: { idleMs: 300 } });
+  const { lab, url } = await startHost(t, () => undefined, { limits: { idleMs: 300 } });
   const session = await lab.secure(HOST, Number(new URL(url).port));
   const reply = await lab.ask(url, { socket: session });
   assert.equal(reply.status, 504);

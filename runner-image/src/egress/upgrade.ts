@@ -88,6 +88,8 @@ function answerProgram({ socket, head, idleMs }: Program, answer: UpstreamSwitch
   socket.write(headOf(101, { ...headers, connection: "Upgrade", upgrade: "websocket" }));
   if (head.length > 0) far.write(head);
   if (answer.head.length > 0) far.unshift(answer.head);
+  // Two pipelines on each side, with more listeners than node takes for usual.
+  for (const side of [socket, far]) side.setMaxListeners(32);
   limitIdle([socket, far], idleMs);
   pipeline([socket, meter(tally.sent), far], () => { far.destroy(); });
   pipeline([far, ...masked(), meter(tally.received), socket], () => {

@@ -232,7 +232,7 @@ function sendHttp2(session: ClientHttp2Session, { method, path, headers, secretH
       done(stream.rstCode === constants.NGHTTP2_REFUSED_STREAM || error.code === "ERR_HTTP2_GOAWAY_SESSION" ? { again: denial } : denial);
     });
     stream.once("close", () => { done(unreachable(target, "it ended the request without an answer")); });
-    stream.once("trailers", (received) => { trailers = received; });
+    stream.once("trailers", (received: IncomingHttpHeaders) => { trailers = received; });
     stream.once("response", (received) => {
       done({ status: received[":status"] ?? 502, headers: received, body: stream, trailers: () => trailers });
     });
@@ -249,7 +249,7 @@ async function sendUpgrade(connection: Pick<EgressConnection, "target" | "signal
     const request = requestHttp1({ createConnection: () => opened, method, path, headers: { host, ...headers }, setHost: false, signal, maxHeaderSize: MOST_HEADER_BYTES });
     request.setTimeout(options.idleMs, () => { request.destroy(new DeniedError(silent(target, options.idleMs))); });
     request.on("error", (error: NodeJS.ErrnoException) => { done(explain(target, error)); });
-    request.once("upgrade", (answer, socket, head) => { done({ headers: answer.headers, socket, head }); });
+    request.once("upgrade", (answer, socket: Duplex, head: Buffer) => { done({ headers: answer.headers, socket, head }); });
     request.once("response", (answer) => { done(answerOf(answer)); });
     request.end();
   });
