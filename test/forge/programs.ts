@@ -84,7 +84,6 @@ print("found:", len(found), "in", sorted(set(found))[:5])
 /** Says hello over a WebSocket through the proxy that HTTPS_PROXY names, then asks what the server got: node program.mjs HOST PORT PATH. */
 export const WEBSOCKET_CLIENT = `
 import http from "node:http";
-import https from "node:https";
 import tls from "node:tls";
 import { randomBytes } from "node:crypto";
 const [host, port, path] = process.argv.slice(2);
@@ -96,15 +95,15 @@ const frame = (text) => {
 http.request({ host: proxy.hostname, port: proxy.port, method: "CONNECT", path: host + ":" + port }).on("connect", (answer, raw) => {
   if (answer.statusCode !== 200) { console.log("proxy:", answer.statusCode); process.exit(1); }
   const secure = tls.connect({ socket: raw, servername: host, ALPNProtocols: ["http/1.1"] }, () => {
-    https.request({ createConnection: () => secure, host, path, agent: false, headers: { connection: "Upgrade", upgrade: "websocket", "sec-websocket-version": "13", "sec-websocket-key": randomBytes(16).toString("base64") } })
+    http.request({ createConnection: () => secure, host, port, defaultPort: 443, path, headers: { connection: "Upgrade", upgrade: "websocket", "sec-websocket-version": "13", "sec-websocket-key": randomBytes(16).toString("base64") } })
       .on("response", (response) => { console.log("refused:", response.statusCode); process.exit(1); })
       .on("upgrade", (_, socket) => {
-        const heard = [];
+        let all = Buffer.alloc(0);
         socket.on("data", (data) => {
-          heard.push(data);
-          const all = Buffer.concat(heard);
-          if (all.length >= 7 && heard.length === 1) socket.write(frame("reflect"));
-          if (all.length > 9) { console.log("first:", all.subarray(2, 7).toString()); console.log("then:", all.subarray(9).toString()); process.exit(0); }
+          const before = all.length;
+          all = Buffer.concat([all, data]);
+          if (before < 7 && all.length >= 7) socket.write(frame("reflect"));
+          if (all.length > 9 && all.length >= 9 + (all[8] & 0x7f)) { console.log("first:", all.subarray(2, 7).toString()); console.log("then:", all.subarray(9).toString()); process.exit(0); }
         });
         socket.write(frame("hello"));
       })
