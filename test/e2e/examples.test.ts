@@ -16,7 +16,7 @@ async function apply(example: string, session: string): Promise<void> {
 
 before(async () => {
   // A person applies a folder whole: the namespace holds nothing of an earlier run.
-  await kubectl(["delete", "session", "hello", "workspace", "-n", NAMESPACE, "--ignore-not-found"]);
+  await kubectl(["delete", "session", "hello", "workspace", "fetch", "-n", NAMESPACE, "--ignore-not-found"]);
 });
 
 test("01-hello: the agent answers and the Session says so", async () => {
@@ -88,6 +88,17 @@ test("05-approval: the command runs once somebody has approved it, as its README
   const session = await finished(NAMESPACE, "tidy");
   assert.equal(reasonOf(session), "Completed", JSON.stringify(session.status));
   assert.match(session.status?.result?.text ?? "", /removed 'reports\/2024\.txt'/);
+});
+
+test("06-egress: the listed host answers and the other is refused, in a sandbox that was proven to be closed", async () => {
+  await apply("06-egress", "fetch");
+  const session = await finished(NAMESPACE, "fetch");
+  assert.equal(reasonOf(session), "Completed", JSON.stringify(session.status));
+  const text = session.status?.result?.text ?? "";
+  assert.match(text, /The notice board says: Tea is at four\./);
+  assert.match(text, /Paddock refused example\.com:8080: .*Environment egress .*spec\.network\.allowedHosts/);
+  const isolated = session.status?.conditions?.find(({ type }) => type === "Isolated");
+  assert.deepEqual([isolated?.status, isolated?.reason], ["True", "Proven"], JSON.stringify(isolated));
 });
 
 test("kubectl explain reads well", async () => {
