@@ -20,7 +20,7 @@ export interface Times {
   readonly writeTimeoutMs: number;
   /** Counters of a record are told at most this often. */
   readonly coalesceMs: number;
-  /** A person's right to read is checked again this often. */
+  /** A person's right to read, and who a runner is, are checked again this often. */
   readonly recheckMs: number;
   /** What the API server accepted is believed this long without asking again. */
   readonly reviewMs: number;

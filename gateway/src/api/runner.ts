@@ -20,6 +20,12 @@ import type { EventStream } from "./stream.ts";
 const MAX_APPEND_BYTES = 9 * 1024 * 1024;
 const MAX_DELTA_BYTES = 512 * 1024;
 
+/** An open stream of a pod, and the newest token that the pod has shown. */
+interface Held {
+  readonly stream: EventStream;
+  token: string;
+}
+
 type Runner = Extract<Caller, { role: "runner" }>;
 
 const appendSchema = z.object({ epoch: z.int().min(1), batch: z.int().min(1), events: z.array(z.unknown()) });
@@ -28,20 +34,30 @@ const appendSchema = z.object({ epoch: z.int().min(1), batch: z.int().min(1), ev
 export function runnerRoutes(ports: ApiPorts): Hono<ApiEnv> {
   const app = new Hono<ApiEnv>();
   // The newest stream of each pod: an older one of the same pod is a connection that nobody reads any more.
-  const streams = new Map<string, EventStream>();
+  const streams = new Map<string, Held>();
+  app.use(async (context, next) => {
+    // A pod's token is renewed every few minutes, and each of its requests carries the newest.
+    const { caller, token } = context.var;
+    const held = caller.role === "runner" ? streams.get(caller.podUid) : undefined;
+    if (held !== undefined) held.token = token;
+    await next();
+  });
   app.get("/", async (context) => {
     const runner = runnerOf(context);
     const registration = await ports.store.registration(runner.podUid);
     if (registration !== undefined) requireNewest(await requireRecord(ports, runner, registration), runner);
     const stream = openEventStream(context.env.outgoing, { writeTimeoutMs: ports.times.writeTimeoutMs, shutdown: ports.shutdown });
+    const held: Held = { stream, token: context.get("token") };
     const earlier = streams.get(runner.podUid);
-    streams.set(runner.podUid, stream);
-    earlier?.stop();
+    streams.set(runner.podUid, held);
+    earlier?.stream.stop();
     ports.metrics.streamOpened("runner");
-    serve(ports, { runner, stream, after: positionOf(context.req.header("last-event-id")), isNewest: () => streams.get(runner.podUid) === stream })
+    const recheck = setInterval(() => void cutWhenRevoked(ports, held), ports.times.recheckMs);
+    serve(ports, { runner, stream, after: positionOf(context.req.header("last-event-id")), isNewest: () => streams.get(runner.podUid) === held })
       .catch((error: unknown) => (error instanceof LogCorruptError ? ports.damage.report(error) : ports.logger.error({ err: error, podUid: runner.podUid }, "a runner's stream failed")))
       .finally(() => {
-        if (streams.get(runner.podUid) === stream) streams.delete(runner.podUid);
+        clearInterval(recheck);
+        if (streams.get(runner.podUid) === held) streams.delete(runner.podUid);
         ports.metrics.streamClosed("runner");
         stream.end();
       });
@@ -141,6 +157,15 @@ async function serve(ports: ApiPorts, served: Served): Promise<void> {
     follower.close();
     if (served.isNewest()) await ports.store.connected(uid, podUid, false, ports.now().toISOString());
   }
+}
+
+/**
+ * A token is the pod's own as long as the pod is there: a runner whose pod is gone, as Kubernetes sees it, reads nothing more, whatever node still runs
+ * it. One whose token has merely run out comes again with the next.
+ */
+async function cutWhenRevoked({ reviewer }: ApiPorts, { stream, token }: Held): Promise<void> {
+  const reviewed = await reviewer.reviewToken(token);
+  if (reviewed.kind === "rejected") stream.stop();
 }
 
 async function waitForRegistration({ store, followers, times }: ApiPorts, podUid: string, stream: EventStream): Promise<Registration | undefined> {
