@@ -11,7 +11,7 @@ import { openGateway, readLog, userToken } from "../e2e/people.ts";
 import type { PeopleClient } from "../e2e/people.ts";
 import { FORGE_CA, FORGE_PEER, FORGE_SECRET, deployForge } from "../forge/deploy.ts";
 import type { DeployedForge } from "../forge/deploy.ts";
-import { buildMap, commandOf, parseResult } from "./program.ts";
+import { buildMap, parseResult } from "./program.ts";
 import type { Program } from "./program.ts";
 
 // Where attacks are played: a tenant with hijacked agents, another tenant as their victim, the forge as a server that they may reach, and the sink.
@@ -95,7 +95,7 @@ const toHostile = (command: string) => [call("bash", { command, timeoutSeconds: 
 /** Colours, a cleared screen, text that runs backwards, a returned carriage, a forged line, and letters that nobody sees. */
 export const NASTY = "\u001b[2J\u001b[31mred\u202e txet\u2066\rhidden\n{\"level\":50,\"msg\":\"forged line\"}\u200b\u2060\u00ad\u0007\u009b31m";
 
-const SCRIPTS = {
+export const SCRIPTS = {
   [PROMPTS.shoot]: [call("bash", { command: "sleep 1; cat /tmp/shots" }), say("{{lastToolResult}}")],
   [PROMPTS.sneak]: [call("bash", { command: `echo fine # ${NASTY}` }), say("Done.")],
   ...Object.fromEntries((["garbage", "huge", "wrong", "cut", "honest"] as const).map((key) => [PROMPTS[key], toHostile(key)])),

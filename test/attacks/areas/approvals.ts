@@ -64,10 +64,15 @@ async function decide(stage: Stage, { by, as, spec, more, after }: Decision): Pr
   await cast.operator.must(["create", "-f", "-"], approval(stage.namespace, name, cast.sessionUid, spec?.(cast) ?? {}));
   const write = (identity: Identity, decision: object) => identity.kubectl(["patch", "approval", name, "-n", stage.namespace, "--subresource=status", "--type=merge", "-p", JSON.stringify({ status: { decision } })]);
   if (after !== undefined) await write(cast.colleague, { decision: after, decidedBy: cast.colleague.name });
-  const { code, stderr } = await write(by(cast), { decision: "Approved", decidedBy: as?.(cast) ?? by(cast).name, ...more });
-  const kept = (await get<Approval>("approval", name, stage.namespace))?.status?.decision;
-  const succeeded = code === 0 && kept?.decision === "Approved" && kept.decidedBy === (as?.(cast) ?? by(cast).name);
+  const decidedBy = as?.(cast) ?? by(cast).name;
+  const { code, stderr } = await write(by(cast), { decision: "Approved", decidedBy, ...more });
+  const succeeded = code === 0 && (await isDecided(stage, name, decidedBy));
   return { succeeded, how: succeeded ? "decided" : stderr.trim().slice(-300) };
+}
+
+async function isDecided({ namespace }: Stage, name: string, by: string): Promise<boolean> {
+  const decision = (await get<Approval>("approval", name, namespace))?.status?.decision;
+  return decision?.decision === "Approved" && decision.decidedBy === by;
 }
 
 const good: Decision = { by: ({ approver }) => approver };

@@ -96,7 +96,7 @@ const ASKED: readonly Asked[] = [
   { name: "a report on a sandbox that is not the session's, by a runner that lies", attempt: (stage, { runner }) => append(stage, runner, [isolated]), control: honest },
   {
     name: "the operator's routes, with a runner's token",
-    attempt: async (stage, { runner }) => outcomeOf(await stage.gateway.get("/v1/operator/records", runner)),
+    attempt: async (stage, { runner }) => outcomeOf(await stage.gateway.post("/v1/records/00000000-0000-0000-0000-000000000000/events", runner, { events: [] })),
     control: readByReader,
   },
   {

@@ -40,14 +40,22 @@ export async function held(stage: Stage, environment: string): Promise<{ readonl
   });
 }
 
+/** Behind the Service `kubernetes`. */
+async function apiServer(): Promise<{ readonly host: string; readonly port: number }> {
+  const [host, port] = (await must(["get", "endpointslice", "kubernetes", "-n", "default", "-o", "jsonpath={.endpoints[0].addresses[0]} {.ports[0].port}"])).split(" ");
+  if (host === undefined || port === undefined) throw new Error("the API server has no address of its own");
+  return { host, port: Number(port) };
+}
+
 /** Everything that a sandbox must not reach, as an ordinary pod of its namespace reaches it. */
 async function targetsOf(stage: Stage): Promise<readonly Target[]> {
   return stage.once("targets", async () => {
     const [mine, theirs, api, dns] = await Promise.all([
       podOf(stage.namespace, "app=scripted-model"), podOf(stage.other, "app=scripted-model"), clusterIp("kubernetes", "default"), clusterIp("kube-dns", "kube-system"),
     ]);
-    const { subsets } = JSON.parse(await must(["get", "endpoints", "kubernetes", "-n", "default", "-o", "json"])) as { subsets: readonly { addresses: readonly { ip: string }[]; ports: readonly { port: number }[] }[] };
+    const addressOf = ({ status }: Pod): string => status.podIP ?? "";
     const node = mine.status.hostIP ?? "";
+    const server = await apiServer();
     const sink = stage.sink;
     const tcp = (name: string, host: string, port: number): Target => ({ name, host, port, protocol: "tcp" });
     return [
@@ -58,12 +66,12 @@ async function targetsOf(stage: Stage): Promise<readonly Target[]> {
         { name: "question to a name server on the internet, UDP", ...sink.dns, protocol: "udp" },
         tcp("question to a name server on the internet, TCP", sink.dns.host, sink.dns.port),
       ] as const),
-      tcp("pod of its namespace", mine.status.podIP ?? "", 8080),
+      tcp("pod of its namespace", addressOf(mine), 8080),
       tcp("Service of its namespace", await clusterIp("scripted-model", stage.namespace), 8080),
-      tcp("pod of another tenant", theirs.status.podIP ?? "", 8080),
+      tcp("pod of another tenant", addressOf(theirs), 8080),
       tcp("Service of another tenant", await clusterIp("scripted-model", stage.other), 8080),
       tcp("API server by its Service", api, 443),
-      tcp("API server by its own address", subsets[0]?.addresses[0]?.ip ?? "", subsets[0]?.ports[0]?.port ?? 6443),
+      tcp("API server by its own address", server.host, server.port),
       tcp("kubelet of its node", node, 10250),
       { name: "cluster DNS, UDP", host: dns, port: 53, protocol: "dns-udp" },
       { name: "cluster DNS, TCP", host: dns, port: 53, protocol: "dns-tcp" },
@@ -94,9 +102,8 @@ async function guardedTargets(stage: Stage): Promise<readonly Target[]> {
 function outcomeOf(stage: Stage, { address, reach }: Reached, name: string): Outcome {
   const how = reach[name] ?? "not tried";
   if (how !== "sent") return { succeeded: how === "open" || how === "refused", how };
-  const port = name.startsWith("question") ? "53" : "8443";
-  const arrived = stage.sink?.seenFrom(address).some(({ protocol }) => protocol === "udp") ?? false;
-  return { succeeded: arrived, how: arrived ? `arrived at port ${port}` : "lost" };
+  const arrived = stage.sink?.seenFrom(address).some(({ protocol, data }) => protocol === "udp" && data === name) ?? false;
+  return { succeeded: arrived, how: arrived ? "arrived" : "lost" };
 }
 
 function fromSandbox(name: string, needs?: "the sink"): Attack {

@@ -138,8 +138,8 @@ const sinkSaw = (text: string): Judge => (answer, { sink, controls }) => {
   return { succeeded: arrived > 0, how: arrived > 0 ? "arrived at the sink" : firstLine(answer) };
 };
 const sinkSawControl = (text: string): Judge => async (_, { sink }) => {
-  const arrived = await eventually("the control's bytes at the sink", async () => Promise.resolve(sink?.seen().some(({ data }) => data.includes(text))), 10).catch(() => false);
-  return { succeeded: arrived === true, how: arrived === true ? "arrived at the sink" : "nothing arrived" };
+  const arrived = await eventually("the control's bytes at the sink", async () => Promise.resolve(sink?.seen().some(({ data }) => data.includes(text))), 10).then(() => true, () => false);
+  return { succeeded: arrived, how: arrived ? "arrived at the sink" : "nothing arrived" };
 };
 
 const digestOf = (text: string): string => createHash("sha256").update(text).digest("hex");

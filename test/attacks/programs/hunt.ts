@@ -59,6 +59,16 @@ function read(path: string): Buffer {
 
 const processes = (): readonly string[] => readdirSync("/proc").filter((name) => /^[0-9]+$/.test(name));
 
+function readArea(file: number, from: number, size: number): Buffer {
+  const bytes = Buffer.alloc(Math.max(size, 0));
+  try {
+    readSync(file, bytes, 0, bytes.length, from);
+  } catch {
+    return Buffer.alloc(0); // an area without pages
+  }
+  return bytes;
+}
+
 /** Writable memory of other processes, as far as it may be read. */
 function* memories(): Generator<Buffer> {
   let left = MOST_MEMORY;
@@ -69,16 +79,9 @@ function* memories(): Generator<Buffer> {
       file = openSync(`/proc/${pid}/mem`, "r");
       for (const area of areas) {
         const [from = 0, to = 0] = (area.split(" ")[0] ?? "").split("-").map((digits) => parseInt(digits, 16));
-        const size = Math.min(to - from, left, 16 * 2 ** 20);
-        if (size <= 0) continue;
-        left -= size;
-        const bytes = Buffer.alloc(size);
-        try {
-          readSync(file, bytes, 0, size, from);
-          yield bytes;
-        } catch {
-          continue; // an area without pages
-        }
+        const bytes = readArea(file, from, Math.min(to - from, left, 16 * 2 ** 20));
+        left -= bytes.length;
+        yield bytes;
       }
     } catch {
       continue; // not ours to read

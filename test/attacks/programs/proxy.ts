@@ -26,8 +26,7 @@ function listen(socket: Socket): Promise<Buffer> {
     const done = (): void => {
       clearTimeout(quiet);
       clearTimeout(patience);
-      for (const event of ["data", "end", "close", "error"]) socket.removeAllListeners(event);
-      socket.on("error", () => undefined);
+      for (const event of ["data", "end", "close"]) socket.removeAllListeners(event);
       resolve(Buffer.concat(chunks).subarray(0, MOST_BYTES));
     };
     const patience = setTimeout(done, PATIENCE_MS);
@@ -45,7 +44,7 @@ function open(host: string, port: number): Promise<Socket> {
     const socket = connect({ host, port });
     socket.setTimeout(PATIENCE_MS, () => socket.destroy(new Error("timeout")));
     socket.once("connect", () => resolve(socket));
-    socket.once("error", reject);
+    socket.on("error", reject);
   });
 }
 
@@ -53,7 +52,7 @@ function secure(socket: Socket, servername: string): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const secured = connectTls({ socket, rejectUnauthorized: false, ...(servername === "" ? {} : { servername }) });
     secured.once("secureConnect", () => resolve(secured));
-    secured.once("error", reject);
+    secured.on("error", reject);
     secured.once("close", () => reject(new Error("closed")));
     setTimeout(() => reject(new Error("no handshake")), PATIENCE_MS).unref();
   });

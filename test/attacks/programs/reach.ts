@@ -32,7 +32,7 @@ function tcp({ host, port, protocol }: Target): Promise<string> {
   });
 }
 
-function udp({ host, port, protocol }: Target): Promise<string> {
+function udp({ name, host, port, protocol }: Target): Promise<string> {
   return new Promise((resolve) => {
     const socket = createSocket(host.includes(":") ? "udp6" : "udp4");
     const done = (answer: string): void => {
@@ -43,7 +43,7 @@ function udp({ host, port, protocol }: Target): Promise<string> {
     const timer = setTimeout(() => done(protocol === "udp" ? "sent" : "silent"), PATIENCE_MS);
     socket.on("message", () => done("open"));
     socket.on("error", () => done("silent"));
-    socket.send(protocol === "udp" ? Buffer.from("hello") : QUESTION, port, host, (error) => {
+    socket.send(protocol === "udp" ? Buffer.from(name) : QUESTION, port, host, (error) => {
       if (error) done("silent");
     });
   });
