@@ -2,12 +2,13 @@ import type { Environment } from "@paddock/api/environment";
 import { LABELS, shorten } from "@paddock/api/names";
 import type { Session } from "@paddock/api/session";
 import type { BaseStatus, ObjectMeta } from "@paddock/api/object";
+import type { RecordView } from "@paddock/api/wire/records";
 import { agentKind } from "./agent/agent.ts";
 import { approvalKind } from "./approval/approval.ts";
 import { hasAddedLabels } from "./cluster/resources.ts";
 import { environmentKind } from "./environment/environment.ts";
 import { type KindPorts, createController, kindController } from "./kernel/controller.ts";
-import type { Kind, Read, Self, Source } from "./kernel/kind.ts";
+import type { Key, Kind, Read, Self, Source } from "./kernel/kind.ts";
 import { type Managed, type WakeRule, wokenBy } from "./kernel/manager.ts";
 import { createOrphanPass } from "./records/orphans.ts";
 import { schedulesOfRecord } from "./schedule/observe.ts";
@@ -15,7 +16,7 @@ import { scheduleKind } from "./schedule/schedule.ts";
 import { sessionKind } from "./session/session.ts";
 import { nextAfterRecord, nextAfterSession } from "./session/slots.ts";
 import type { Settings } from "./settings.ts";
-import { BY_AGENT, BY_ENVIRONMENT_LIVE, BY_NAMESPACE, BY_SESSION_UID, BY_UID, EVERY, OPEN, admission, agents, approvals, budgets, environments, networkPolicies, pods, records, schedules, serviceAccounts, sessions, workspaceClaims } from "./sources.ts";
+import { BY_AGENT, BY_ENVIRONMENT_LIVE, BY_NAMESPACE, BY_SESSION_UID, BY_UID, EVERY, OPEN, admission, agents, approvals, budgets, environments, networkPolicies, pods, probeOf, records, schedules, serviceAccounts, sessions, workspaceClaims } from "./sources.ts";
 import { keyOf, nameOf, ownKey, ownerKeys } from "./wakes.ts";
 
 /** What the table needs besides the ports of every kind. */
@@ -46,6 +47,7 @@ export function createKinds({ settings, namespaces, ...ports }: KindsOptions): r
         // A label of somebody else's on a pod may make a foreign network policy open it.
         wokenBy(pods, ({ metadata }, read) => (hasAddedLabels(metadata) ? environmentsOf(metadata, read).map(keyOf) : [])),
         wokenBy(records, ({ namespace, problem, bundle }) => (problem?.problem === "CredentialMissing" ? [{ namespace, name: bundle.environment.name }] : [])),
+        wokenBy(records, (record, read) => environmentOfProbe(record, read)),
         wokenBy(admission, (_view, read) => read.list(environments, EVERY, "").map(keyOf)),
         wokenBy(budgets, ({ environmentUid }, read) => read.list(environments, BY_UID, environmentUid).map(keyOf)),
       ],
@@ -86,6 +88,14 @@ export function createKinds({ settings, namespaces, ...ports }: KindsOptions): r
     }),
     orphans(ports, namespaces),
   ];
+}
+
+// One that found something open, and while an Environment is told for that, those that did not: all others change nothing.
+function environmentOfProbe(record: RecordView, read: Read): readonly Key[] {
+  const probe = probeOf(record);
+  const { namespace, bundle: { environment: { name } } } = record;
+  const isTold = (): boolean => read.get(environments, { namespace, name })?.status?.conditions?.some(({ reason }) => reason === "NetworkPolicyNotEnforced") === true;
+  return probe === "Open" || (probe === "Clean" && isTold()) ? [{ namespace, name }] : [];
 }
 
 function unbound(found: readonly Session[]): readonly Session[] {

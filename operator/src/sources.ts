@@ -104,3 +104,14 @@ export const BY_ADDED_LABELS = "added-labels";
 export const BY_ENVIRONMENT_OPEN = "environment-open";
 /** Records of sessions whose runner waits for a Secret, by the UID of their Environment. */
 export const BY_MISSING_CREDENTIAL = "missing-credential";
+/** Records of sessions whose sandbox's newest probe found something open that their Environment does not accept, by its UID: few, for they end. */
+export const BY_OPEN_PROBE = "open-probe";
+/** Those whose newest probe found nothing open, by the UID of their Environment. */
+export const BY_CLEAN_PROBE = "clean-probe";
+
+/** What a record's newest probe says about its Environment's cluster; undefined when there was none, or when it is accepted as it is. Pure. */
+export function probeOf({ sandbox: { isolation }, bundle: { environment } }: RecordView): "Open" | "Clean" | undefined {
+  if (isolation === undefined) return undefined;
+  if (isolation.open.length === 0) return "Clean";
+  return environment.spec.network?.enforcement === "Unverified" ? undefined : "Open";
+}

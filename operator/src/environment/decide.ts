@@ -6,6 +6,7 @@ import type { Action, Fault, Plan } from "../kernel/kind.ts";
 import { buildPreflightPods } from "../pods/preflight.ts";
 import { isBudgetTold } from "../sources.ts";
 import { AVAILABLE, type EnvironmentClaim, type Obstacle, claimUnready } from "./claim.ts";
+import { findUnenforced } from "./enforcement.ts";
 import { findSpecFault } from "./invalid.ts";
 import type { EnvironmentWorld } from "./observe.ts";
 import { findOpening } from "./opening.ts";
@@ -125,10 +126,11 @@ function findRepair(objects: readonly StaticObject[]): Obstacle | undefined {
 }
 
 /** Before the records are known nobody can tell whether runners still wait: what was said stays. */
-function claimProven({ self, waiting }: EnvironmentWorld): readonly EnvironmentClaim[] | undefined {
+function claimProven({ self, waiting, probes }: EnvironmentWorld): readonly EnvironmentClaim[] | undefined {
   if (waiting === undefined && currentCondition(self, "Ready")?.reason === "SecretNotFound") return undefined;
   const missing = findMissingSecret(self.spec, self.metadata.namespace, waiting ?? []);
-  return missing === undefined ? AVAILABLE : claimUnready(missing);
+  const advisory = missing ?? findUnenforced(self, probes);
+  return advisory === undefined ? AVAILABLE : claimUnready(advisory);
 }
 
 /** The API server has taken pods of this generation. */

@@ -17,9 +17,14 @@ export function parseEndpoint(baseURL: string, privateRanges: readonly string[])
   return { host, port: url.port === "" ? (url.protocol === "https:" ? 443 : 80) : Number(url.port), isInCluster: isInCluster(host, privateRanges) };
 }
 
+/** A Service's name, whose pods only an in-cluster peer lets runners reach. Pure. */
+export function isService(host: string): boolean {
+  return host.endsWith(".svc") || host.endsWith(".svc.cluster.local");
+}
+
 function isInCluster(host: string, privateRanges: readonly string[]): boolean {
   if (isIP(host) !== 0) return isPrivate(host, privateRanges);
-  return !host.includes(".") || host.endsWith(".svc") || host.endsWith(".svc.cluster.local");
+  return !host.includes(".") || isService(host);
 }
 
 function isPrivate(address: string, privateRanges: readonly string[]): boolean {

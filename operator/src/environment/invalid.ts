@@ -1,17 +1,33 @@
 import { isIP } from "node:net";
+import { explainAddresses } from "@paddock/api/addresses";
 import type { Environment, EnvironmentSpec } from "@paddock/api/environment";
+import type { AllowedHost } from "@paddock/api/network";
 import { parseQuantity } from "@paddock/api/quantity";
 import type { Obstacle } from "./claim.ts";
-import { parseEndpoint } from "./endpoint.ts";
+import { isService, parseEndpoint } from "./endpoint.ts";
 
 /** The first thing wrong with a spec that the schema alone cannot see, or undefined. Pure. */
 export function findSpecFault({ metadata, spec }: Pick<Environment, "metadata" | "spec">, privateRanges: readonly string[]): Obstacle | undefined {
-  for (const { name, baseURL } of spec.models) {
-    const message = explainEndpoint(`spec.models[${name}].baseURL`, baseURL, { namespace: metadata.namespace, spec, privateRanges });
-    if (message !== undefined) return { reason: "InvalidReference", message };
-  }
+  const reference = findReferenceFault({ namespace: metadata.namespace, spec, privateRanges });
+  if (reference !== undefined) return { reason: "InvalidReference", message: reference };
   const message = explainResources("spec.runner.resources", spec.runner?.resources) ?? explainResources("spec.sandbox.resources", spec.sandbox?.resources);
   return message === undefined ? undefined : { reason: "Invalid", message };
+}
+
+function findReferenceFault(surroundings: Surroundings): string | undefined {
+  const { models, network } = surroundings.spec;
+  const faults = [
+    ...models.map(({ name, baseURL }) => explainEndpoint(`spec.models[${name}].baseURL`, baseURL, surroundings)),
+    ...(network?.allowedHosts ?? []).map((entry, index) => explainHost(`spec.network.allowedHosts[${index}]`, entry, surroundings)),
+  ];
+  return faults.find((fault) => fault !== undefined);
+}
+
+function explainHost(field: string, { host, addresses = [] }: AllowedHost, surroundings: Surroundings): string | undefined {
+  const fault = isService(host) ? explainPeer(`${field}.host`, host, surroundings) : undefined;
+  if (fault !== undefined) return fault;
+  const wrong = addresses.map(explainAddresses).find((text) => text !== undefined);
+  return wrong === undefined ? undefined : `${field}.addresses of ${host}: ${wrong}`;
 }
 
 interface Surroundings {
@@ -20,16 +36,20 @@ interface Surroundings {
   readonly privateRanges: readonly string[];
 }
 
-function explainEndpoint(field: string, baseURL: string, { namespace, spec, privateRanges }: Surroundings): string | undefined {
-  const endpoint = parseEndpoint(baseURL, privateRanges);
+function explainEndpoint(field: string, baseURL: string, surroundings: Surroundings): string | undefined {
+  const endpoint = parseEndpoint(baseURL, surroundings.privateRanges);
   if (endpoint === undefined) return `${field} "${baseURL}" is not a URL: write one such as https://api.openai.com/v1`;
   if (endpoint.host === "localhost") return `${field} "${baseURL}" points to the runner pod itself, where nothing listens: write the address of the endpoint`;
-  if (!endpoint.isInCluster) return undefined;
+  return endpoint.isInCluster ? explainPeer(field, endpoint.host, surroundings) : undefined;
+}
+
+/** What is inside the cluster is reached only through a peer that may select it. */
+function explainPeer(field: string, host: string, { namespace, spec }: Surroundings): string | undefined {
   const peers = spec.network?.inCluster ?? [];
-  const where = namespaceOf(endpoint.host, namespace);
+  const where = namespaceOf(host, namespace);
   if (where === undefined ? peers.length > 0 : peers.some((peer) => maySelect(peer, where, namespace))) return undefined;
   const labels = where === undefined ? "" : `, with namespaceSelector.matchLabels {${NAMESPACE_LABEL}: ${where}}`;
-  return `${field} points to ${endpoint.host} inside the cluster, which runners cannot reach: add a peer to spec.network.inCluster that selects its pods and their ports${labels}`;
+  return `${field} points to ${host} inside the cluster, which runners cannot reach: add a peer to spec.network.inCluster that selects its pods and their ports${labels}`;
 }
 
 const NAMESPACE_LABEL = "kubernetes.io/metadata.name";

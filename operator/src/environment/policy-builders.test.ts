@@ -53,6 +53,21 @@ test("an Environment whose models are all in the cluster opens no public address
   assert.equal(buildRunnerPolicy(inside, settings).spec.egress.some(isPublic), false);
 });
 
+test("allowed hosts open their ports to the internet, named networks theirs only, and a Service nothing", () => {
+  const allowedHosts = [
+    { host: "api.example.com" },
+    { host: "*.example.org", ports: [8443, 443] },
+    { host: "git.company.example", ports: [22, 2222], addresses: ["10.20.0.0/16", "fd00:20::/64"] },
+    { host: "mirror.company.example", addresses: ["169.254.0.0/16", "10.0.0.0/40", "10.30.0.0/16"] },
+    { host: "git.tools.svc", ports: [3000] },
+  ];
+  const opened = environment({ models: [{ name: "local", model: "d", baseURL: "http://llama.models.svc:8000/v1" }], network: { allowedHosts } });
+  const { egress } = buildRunnerPolicy(opened, settings).spec;
+  const shown = egress.filter(isPublic).map(({ to, ports }) => `${to.map(({ ipBlock }) => ipBlock?.cidr).join(" ")} ${ports.map(({ port }) => port).join()}`);
+  assert.deepEqual(shown, ["0.0.0.0/0 ::/0 22,443,2222,8443", "10.20.0.0/16 fd00:20::/64 22,2222", "10.30.0.0/16 443"]);
+  assert.equal(JSON.stringify(egress).includes("3000"), false);
+});
+
 test("no rule is ever without peers or ports, which would allow everything", () => {
   const { egress } = buildRunnerPolicy(mixed, { ...settings, dnsPeers: [] }).spec;
   assert.equal(egress.some(({ ports }) => ports.some(({ port }) => port === 53)), false);

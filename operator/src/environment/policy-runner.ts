@@ -1,8 +1,11 @@
 import type { Environment, EnvironmentSpec } from "@paddock/api/environment";
 import { SANDBOX_PORT } from "@paddock/api/names";
+import { explainAddresses } from "@paddock/api/addresses";
+import { EGRESS_DEFAULTS } from "@paddock/api/egress";
+import type { AllowedHost } from "@paddock/api/network";
 import type { LabelSelector } from "@paddock/api/refs";
 import type { NetworkPolicyPeer, Settings } from "../settings.ts";
-import { parseEndpoint } from "./endpoint.ts";
+import { isService, parseEndpoint } from "./endpoint.ts";
 import { buildPodSelector, buildPolicyMeta } from "./policy-peers.ts";
 
 /** The gateway's port in its pods, and the labels the chart gives them. */
@@ -14,8 +17,8 @@ const NAMESPACE_LABEL = "kubernetes.io/metadata.name";
 export type RunnerPolicySettings = Pick<Settings, "releaseNamespace" | "dnsPeers" | "privateRanges">;
 
 /**
- * Runner pods: gateway, DNS, sandboxes of the same Environment, public addresses on the ports of the models' endpoints, and the pods that
- * the Environment names. Nothing comes in.
+ * Runner pods: gateway, DNS, sandboxes of the same Environment, public addresses on the ports of the models' endpoints and of allowed hosts, and the
+ * networks and pods that the Environment names. Nothing comes in.
  */
 export function buildRunnerPolicy(environment: Pick<Environment, "apiVersion" | "kind" | "metadata" | "spec">, settings: RunnerPolicySettings) {
   const { metadata, spec } = environment;
@@ -33,6 +36,7 @@ export function buildRunnerPolicy(environment: Pick<Environment, "apiVersion" | 
         allow(settings.dnsPeers, [{ protocol: "UDP", port: 53 }, { protocol: "TCP", port: 53 }]),
         allow([{ podSelector: buildPodSelector(metadata.name, "sandbox") }], tcp([SANDBOX_PORT])),
         allow(publicPeers(settings.privateRanges), tcp(publicPorts(spec, settings.privateRanges))),
+        ...hostAddresses(spec).map(({ peers, ports }) => allow(peers, tcp(ports))),
         ...(spec.network?.inCluster ?? []).map((peer) => allow([clusterPeer(peer)], tcp(peer.ports))),
       ].flat(),
     },
@@ -63,8 +67,25 @@ function publicPeers(privateRanges: readonly string[]): readonly NetworkPolicyPe
 
 function publicPorts(spec: EnvironmentSpec, privateRanges: readonly string[]): readonly number[] {
   const endpoints = spec.models.flatMap(({ baseURL }) => parseEndpoint(baseURL, privateRanges) ?? []);
-  const ports = endpoints.filter(({ isInCluster }) => !isInCluster).map(({ port }) => port);
+  const ports = [...endpoints.filter(({ isInCluster }) => !isInCluster).map(({ port }) => port), ...outsideHosts(spec).flatMap(portsOf)];
   return [...new Set(ports)].sort((a, b) => a - b);
+}
+
+/** Networks besides the public ones that hosts may stand for, each on the ports of its entry only. What is no such network is told elsewhere, and opens nothing. */
+function hostAddresses(spec: EnvironmentSpec): readonly { readonly peers: readonly NetworkPolicyPeer[]; readonly ports: readonly number[] }[] {
+  return outsideHosts(spec).map((entry) => ({
+    peers: (entry.addresses ?? []).filter((cidr) => explainAddresses(cidr) === undefined).map((cidr) => ({ ipBlock: { cidr } })),
+    ports: portsOf(entry),
+  }));
+}
+
+/** A Service is reached through the peer that selects its pods, and needs nothing else. */
+function outsideHosts({ network }: EnvironmentSpec): readonly AllowedHost[] {
+  return (network?.allowedHosts ?? []).filter(({ host }) => !isService(host));
+}
+
+function portsOf({ ports }: AllowedHost): readonly number[] {
+  return [...(ports ?? EGRESS_DEFAULTS.ports)].sort((a, b) => a - b);
 }
 
 type ClusterPeer = NonNullable<NonNullable<EnvironmentSpec["network"]>["inCluster"]>[number];

@@ -48,6 +48,7 @@ export function world(change: Partial<EnvironmentWorld> = {}): EnvironmentWorld 
     labelledPods: [],
     admission: { trusted: true, problems: [] },
     waiting: [],
+    probes: { open: [], clean: [] },
     told: { budget: undefined },
     ...change,
   };

@@ -8,7 +8,7 @@ import { type Store, createStore } from "../cluster/store.ts";
 import { STREAM_BACKOFF } from "../kernel/backoff.ts";
 import type { Key } from "../kernel/kind.ts";
 import type { Feed } from "../kernel/manager.ts";
-import { BY_ENVIRONMENT_OPEN, BY_MISSING_CREDENTIAL, BY_UID, budgetKey } from "../sources.ts";
+import { BY_CLEAN_PROBE, BY_ENVIRONMENT_OPEN, BY_MISSING_CREDENTIAL, BY_OPEN_PROBE, BY_UID, budgetKey, probeOf } from "../sources.ts";
 import type { GatewayClient } from "./client.ts";
 import { createSpecPool } from "./spec-pool.ts";
 
@@ -48,6 +48,8 @@ export function createRecordStream({ client, onRestart = () => undefined, onTrou
       [BY_UID]: ({ uid }) => uid,
       [BY_KEY]: ({ namespace, name }) => `${namespace}/${name}`,
       [BY_ENVIRONMENT_OPEN]: ({ activity, namespace, bundle }) => (activity.kind === "Finished" ? undefined : `${namespace}/${bundle.environment.name}`),
+      [BY_OPEN_PROBE]: (record) => (probeOf(record) === "Open" ? record.bundle.environment.uid : undefined),
+      [BY_CLEAN_PROBE]: (record) => (probeOf(record) === "Clean" ? record.bundle.environment.uid : undefined),
       [BY_MISSING_CREDENTIAL]: ({ activity, problem, bundle }) => (activity.kind !== "Finished" && problem?.problem === "CredentialMissing" ? bundle.environment.uid : undefined),
     },
   });
