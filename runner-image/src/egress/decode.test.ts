@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { test } from "node:test";
-import { brotliCompressSync, deflateSync, gzipSync, zstdCompressSync } from "node:zlib";
+import { brotliCompressSync, constants, deflateSync, gzipSync, zstdCompressSync } from "node:zlib";
 import { decodeStreams } from "./decode.ts";
 
 async function decode(encoding: string, body: Buffer): Promise<Buffer> {
@@ -32,8 +32,8 @@ test("a broken body ends in an error", async () => {
 });
 
 test("a small body that becomes endless ends in an error, a large one that is large does not", async () => {
-  const zeros = Buffer.alloc(64 * 1_048_576);
-  for (const [encoding, body] of Object.entries({ gzip: gzipSync(zeros), br: brotliCompressSync(zeros), zstd: zstdCompressSync(zeros) })) {
+  const zeros = Buffer.alloc(24 * 1_048_576);
+  for (const [encoding, body] of Object.entries({ gzip: gzipSync(zeros), br: brotliCompressSync(zeros, { params: { [constants.BROTLI_PARAM_QUALITY]: 1 } }), zstd: zstdCompressSync(zeros) })) {
     await assert.rejects(decode(encoding, body), /grows beyond all reason/, encoding);
   }
   const varied = Buffer.concat(Array.from({ length: 5 }, () => Buffer.concat([randomBytes(65_536), Buffer.alloc(4 * 1_048_576)])));
