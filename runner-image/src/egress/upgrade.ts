@@ -1,11 +1,12 @@
 import type { IncomingMessage, OutgoingHttpHeaders } from "node:http";
 import { STATUS_CODES } from "node:http";
-import type { Duplex, Transform } from "node:stream";
+import type { Duplex } from "node:stream";
 import { pipeline } from "node:stream";
 import { buildDenial, isDenial, whereOf } from "./decision.ts";
 import { admitRequest, createTally, injectHeaders, meter } from "./exchange.ts";
 import type { Admission, ExchangePorts, Lane } from "./exchange.ts";
 import { answerHeaders, mapHeaders, requestHeaders } from "./headers.ts";
+import { maskFrames } from "./frames.ts";
 import { maskStream } from "./mask.ts";
 import type { EgressDenial } from "./policy.ts";
 import type { UpstreamAnswer, UpstreamSwitch } from "./upstream.ts";
@@ -74,13 +75,12 @@ interface Program {
 function answerProgram({ socket, head, idleMs }: Program, answer: UpstreamSwitch | UpstreamAnswer, { mask, tally }: Pick<Admission, "mask"> & { readonly tally: ReturnType<typeof createTally> }): void {
   const plain = answerHeaders(answer.headers);
   const headers = mask === undefined ? plain : mapHeaders(plain, mask.text);
-  const masked = (): Transform[] => (mask === undefined ? [] : [maskStream(mask)]);
   if (!("socket" in answer)) {
     // Not switched: an answer like any other, after which the connection ends.
     const { "content-length": _length, ...rest } = headers;
     if (answer.headers["content-encoding"] !== undefined && mask !== undefined) { answer.body.destroy(); socket.destroy(); return; }
     socket.write(headOf(answer.status, { ...rest, connection: "close" }));
-    pipeline([answer.body, ...masked(), meter(tally.received), socket], tally.end);
+    pipeline([answer.body, ...(mask === undefined ? [] : [maskStream(mask)]), meter(tally.received), socket], tally.end);
     return;
   }
   const far = answer.socket;
@@ -92,7 +92,7 @@ function answerProgram({ socket, head, idleMs }: Program, answer: UpstreamSwitch
   for (const side of [socket, far]) side.setMaxListeners(32);
   limitIdle([socket, far], idleMs);
   pipeline([socket, meter(tally.sent), far], () => { far.destroy(); });
-  pipeline([far, ...masked(), meter(tally.received), socket], () => {
+  pipeline([far, ...(mask === undefined ? [] : [maskFrames(mask)]), meter(tally.received), socket], () => {
     socket.destroy();
     tally.end();
   });
