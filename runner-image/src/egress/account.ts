@@ -52,8 +52,9 @@ interface Tally {
 }
 
 /**
- * Counts decisions and tells the log. An append that is refused or never answered ends neither the session nor what is being carried: the numbers of
- * a refused one are gone, and said to be in this process's own log; while one has no answer, numbers gather in at most 17 lines.
+ * Counts decisions and tells the log. An append that is refused or never answered ends neither the session nor what is being carried: one that is
+ * refused for now is told later, the numbers of one that is refused for good are only in this process's own log, and while one has no answer, numbers
+ * gather in at most 17 lines.
  */
 export function createLedger({ append, logger, onChange, times }: LedgerPorts): Ledger {
   const minuteMs = times?.minuteMs ?? MINUTE_MS;
@@ -74,11 +75,22 @@ export function createLedger({ append, logger, onChange, times }: LedgerPorts): 
     tallies.set(isApart ? key : othersKey(note), made);
     return made;
   };
+  /** The log has had enough for now: what it did not take is told with what comes. */
+  const putBack = (taken: readonly Tally[]): void => {
+    for (const { note, count, sent, received } of taken) {
+      const tally = tallyOf(keyOf(note), note);
+      tally.count += count;
+      tally.sent += sent;
+      tally.received += received;
+    }
+    startMinute();
+  };
   const send = async (taken: readonly Tally[]): Promise<void> => {
     const late = setTimeout(() => change(() => (behind = true)), times?.behindMs ?? BEHIND_MS).unref();
     try {
       await append(taken.map(eventOf));
     } catch (error) {
+      if (error instanceof Refused && error.refusal === "wait") return putBack(taken);
       if (error instanceof Refused && error.problem === "limit") change(() => (full = true));
       const lost = taken.map(({ note, count }) => ({ host: note.host, port: note.port, decision: note.decision, count }));
       if (!(error instanceof Detached)) logger.warn({ error: messageOf(error), lost }, "decisions of the egress proxy could not be told to the log");
