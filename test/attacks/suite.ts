@@ -14,13 +14,14 @@ import { harnessAttacks } from "./areas/harness.ts";
 import { networkAttacks } from "./areas/network.ts";
 import { proxyAttacks } from "./areas/proxy.ts";
 import { raceAttacks } from "./areas/races.ts";
+import { toolServerAttacks } from "./areas/tool-server.ts";
 import { textAttacks } from "./areas/text.ts";
 import { openStage } from "./stage.ts";
 import type { Stage } from "./stage.ts";
 
 /** In the order in which they are played. Races are last: while they run, nobody else may send a packet to the sink. */
 export const ATTACKS: readonly Attack[] = [
-  ...networkAttacks, ...escapeAttacks, ...credentialAttacks, ...proxyAttacks, ...deputyAttacks, ...approvalAttacks, ...gatewayAttacks, ...textAttacks, ...harnessAttacks, ...exhaustionAttacks, ...raceAttacks,
+  ...networkAttacks, ...toolServerAttacks, ...escapeAttacks, ...credentialAttacks, ...proxyAttacks, ...deputyAttacks, ...approvalAttacks, ...gatewayAttacks, ...textAttacks, ...harnessAttacks, ...exhaustionAttacks, ...raceAttacks,
 ];
 
 /** Sandboxes of the full burst. */

@@ -76,7 +76,7 @@ for (const file of readdirSync(${JSON.stringify(STORE)}, { recursive: true })) {
   const store = new DatabaseSync(path, { readOnly: true });
   for (const { name } of store.prepare("SELECT name FROM sqlite_master WHERE type = 'table'").all()) {
     const rows = [];
-    for (const row of store.prepare('SELECT * FROM "' + name + '"').iterate()) rows.push(Object.values(row).map((cell) => (cell instanceof Uint8Array ? Buffer.from(cell).toString("latin1") : String(cell))).join("\\n"));
+    for (const row of store.prepare('SELECT * FROM "' + name + '"').iterate()) rows.push(Object.values(row).map((cell) => (cell instanceof Uint8Array ? Buffer.from(cell).toString("latin1") : Buffer.from(String(cell)).toString("latin1"))).join("\\n"));
     tell(file + ", table " + name, Buffer.from(rows.join("\\n"), "latin1"));
   }
 }`;
