@@ -13,7 +13,9 @@ import { createDial } from "./egress/dial.ts";
 import { createGate } from "./egress/gate.ts";
 import type { MovableGate } from "./egress/gate.ts";
 import { serveEgress } from "./egress/proxy.ts";
+import type { EgressAccount } from "./egress/policy.ts";
 import type { EgressPorts } from "./egress/proxy.ts";
+import { createRefusals } from "./egress/refusals.ts";
 import { readPolicy } from "./egress/rules.ts";
 import { createCredentialValues } from "./egress/secret.ts";
 import { createInspector } from "./egress/terminate.ts";
@@ -39,6 +41,8 @@ export interface NetworkSettings {
 export interface Outward {
   readonly gate: MovableGate;
   readonly ledger: Ledger;
+  /** Hears refusals from now on; what it returns ends that and says them, or nothing when there were none. */
+  listen(): () => string | undefined;
   /** What a new sandbox must not reach. */
   probe(): Promise<readonly ProbeTarget[]>;
   /** PEM of what programs in the sandbox are to trust besides their image's own. */
@@ -68,16 +72,19 @@ export function createOutward(ports: OutwardPorts): Outward {
   const { environment } = assignment.bundle;
   const gate = createGate();
   const ledger = createLedger({ append, logger, onChange });
+  const refusals = createRefusals();
+  const account: EgressAccount = { note: ledger.note, refused: refusals.add };
   const policy = readPolicy(environment, network.privateRanges);
   const dial = createDial({ policy });
   const authority = createAuthoritySource(assignment.bundle, ports.now);
   const values = createCredentialValues({ credentialFile: ports.credentialFile, redactor: ports.redactor, onMissing: (report) => void reportMissing(report, ports) });
   const trust = createUpstreamTrust(network.caBundleFile);
-  const inspector = createInspector({ policy, credentials: environment.spec.credentials ?? [], values, account: ledger, dial, trust, authority });
-  const served: EgressPorts = { policy, dial, inspector, account: ledger, gate, logger };
+  const inspector = createInspector({ policy, credentials: environment.spec.credentials ?? [], values, account, dial, trust, authority });
+  const served: EgressPorts = { policy, dial, inspector, account, gate, logger };
   return {
     gate,
     ledger,
+    listen: refusals.listen,
     async probe() {
       const dnsServers = parseNameServers((await readText(network.resolvConfFile)) ?? "");
       return buildProbe({ gateway: gateway.peer(), dnsServers, canaries: network.canaries });

@@ -213,7 +213,7 @@ function openSession(shell: Shell, assignment: Assignment, signal: AbortSignal):
     hands,
     runner: { epoch, podName, podUid },
     model: { view: transcript.view, append, credentials: { credentialFile, redactor }, authorities: () => readText(network.caBundleFile), deltas: { gateway: ports.gateway, redact: redactor.text }, limits, logger, random },
-    tools: { view: transcript.view, append, link: hands.link, now, logger },
+    tools: { view: transcript.view, append, link: hands.link, refusals: outward.listen, now, logger },
     endEgress: outward.end,
     signals: () => ({ model: shell.model.signal, calls: shell.calls.signal }),
   };

@@ -64,6 +64,7 @@ export async function exchange(inbound: Inbound, lane: Lane, ports: ExchangePort
   const note = { ...connection.target, method: inbound.method.slice(0, 32) };
   const refuse = (denial: EgressDenial): void => {
     tally.start({ ...note, decision: "Deny", rule: denial.refusal });
+    ports.account.refused?.(denial.message);
     tally.end();
     inbound.refuse(denial);
   };

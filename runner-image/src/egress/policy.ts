@@ -56,6 +56,8 @@ export interface EgressNote extends EgressTarget {
 export interface EgressAccount {
   /** Counts one decision; the returned function adds bytes to it, any number of times. */
   note(note: EgressNote): (sent: number, received: number) => void;
+  /** Hears what a program is told that is refused: most programs show the status of an answer to CONNECT and not its text. */
+  refused?(message: string): void;
 }
 
 /** Whether anything may leave now: no while the session is cancelled, suspended and idle, over, or its runner fenced. */

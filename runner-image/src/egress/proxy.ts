@@ -190,6 +190,7 @@ function refuseNoted({ ports, refuse }: Desk, stream: ServerHttp2Stream, { targe
 
 function note({ account, logger }: EgressPorts, target: EgressTarget, { refusal, message }: EgressDenial): void {
   account.note({ ...target, decision: "Deny", rule: refusal });
+  account.refused?.(message);
   logger.debug({ ...target, refusal, message }, "egress refused");
 }
 

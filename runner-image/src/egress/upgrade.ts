@@ -33,6 +33,7 @@ export async function carryUpgrade({ request, socket, head }: UpgradeRequest, la
   socket.once("close", () => { over.abort(); });
   const refuse = (denial: EgressDenial): void => {
     tally.start({ ...note, decision: "Deny", rule: denial.refusal });
+    ports.account.refused?.(denial.message);
     tally.end();
     end(socket, denial);
   };

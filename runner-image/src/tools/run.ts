@@ -18,6 +18,8 @@ export interface ToolPorts {
   readonly append: Append;
   /** The bound sandbox, while there is one. */
   link(): Link | undefined;
+  /** Hears what the egress proxy refuses from now on; what it returns ends that and says it. */
+  refusals(): () => string | undefined;
   now(): number;
   readonly logger: Logger;
 }
@@ -46,8 +48,15 @@ export async function runCall(step: StartStep, ports: ToolPorts, signal: AbortSi
   const { call, attempt } = step;
   const timeoutSeconds = timeoutOf(step, (deadlineAt(state) - ports.now()) / 1000);
   if (!(await startCall(step, ports, timeoutSeconds))) return;
-  const result = await callSandbox(() => link.call({ call, attempt, tool: tool.name, arguments: step.arguments, timeoutSeconds }, signal), { call, logger: ports.logger, signal });
-  if (result !== undefined) await ports.append([finishedEvent(call, { ...result, note: step.note })]);
+  const refused = ports.refusals();
+  let heard: string | undefined;
+  const result = await callSandbox(() => link.call({ call, attempt, tool: tool.name, arguments: step.arguments, timeoutSeconds }, signal), { call, logger: ports.logger, signal }).finally(() => (heard = refused()));
+  if (result !== undefined) await ports.append([finishedEvent(call, { ...result, note: joinNotes(step.note, heard) })]);
+}
+
+function joinNotes(...notes: readonly (string | undefined)[]): string | undefined {
+  const said = notes.filter((note) => note !== undefined);
+  return said.length === 0 ? undefined : said.join("\n");
 }
 
 /** Announces the call; false when the log knows better than to let it start, which is then its result. */
