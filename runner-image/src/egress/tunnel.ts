@@ -37,7 +37,7 @@ export function awaitGreeting(duplex: Duplex, ms: number, signal: AbortSignal): 
       else wanted = greeting.atLeast;
     };
     signal.addEventListener("abort", gone, { once: true });
-    if (signal.aborted || duplex.destroyed) gone();
+    if (signal.aborted || duplex.destroyed || duplex.readableEnded) gone();
     else duplex.on("data", read).once("end", gone).once("close", gone);
   });
 }

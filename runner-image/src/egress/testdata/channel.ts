@@ -80,8 +80,8 @@ export function startChannel(t: TestContext, options: ChannelOptions = {}): Chan
       const dialled = connect((server.address() as AddressInfo).port, "127.0.0.1");
       const [accepted] = (await once(server, "connection")) as [Socket];
       server.close();
-      dialled.on("error", () => undefined);
-      accepted.on("error", () => undefined);
+      // As node:http has them.
+      for (const socket of [dialled, accepted]) socket.setNoDelay(true).on("error", () => undefined);
       serveEgress(serveReversed(dialled, Buffer.alloc(0)), { policy, dial, inspector, account, gate, logger, ...(options.limits === undefined ? {} : { limits: options.limits }) });
       t.after(() => {
         dialled.destroy();
