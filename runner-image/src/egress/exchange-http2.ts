@@ -1,6 +1,7 @@
 import { constants } from "node:http2";
 import type { IncomingHttpHeaders, ServerHttp2Stream } from "node:http2";
 import type { Inbound } from "./exchange.ts";
+import { cutOff } from "./tunnel.ts";
 
 /** A request of HTTP/2, of a program or of the forwarder, as exchange.ts takes it. */
 export function inboundOfHttp2(stream: ServerHttp2Stream, headers: IncomingHttpHeaders): Inbound {
@@ -26,7 +27,7 @@ export function inboundOfHttp2(stream: ServerHttp2Stream, headers: IncomingHttpH
     },
     refuse({ status, message }) {
       if (stream.destroyed) return;
-      if (stream.headersSent) { stream.close(constants.NGHTTP2_INTERNAL_ERROR); return; }
+      if (stream.headersSent) { cutOff(stream); return; }
       stream.respond({ ":status": status, "content-type": "text/plain; charset=utf-8" });
       stream.end(`${message}\n`);
     },
