@@ -31,7 +31,7 @@ export function createEgressChannel(log: Log, { pingEveryMs, pingDeadlineMs }: C
   let current: ClientHttp2Session | undefined;
 
   function close(): void {
-    current?.destroy(undefined, constants.NGHTTP2_CANCEL);
+    if (current !== undefined) cut(current, "it was replaced, or its runner is gone");
     current = undefined;
   }
 
@@ -44,6 +44,8 @@ export function createEgressChannel(log: Log, { pingEveryMs, pingDeadlineMs }: C
     });
     current = session;
     log("info", "egress channel open");
+    // A server's sockets stay half open: a runner that ends its side will answer nothing more.
+    socket.once("end", () => { cut(session, "the runner closed it"); });
     const stopPings = startPings(session, socket);
     session.on("error", (error: Error) => { log("warn", "egress channel failed", { error: error.message }); });
     // Nothing new is sent after a GOAWAY; what runs may end.
@@ -67,7 +69,7 @@ export function createEgressChannel(log: Log, { pingEveryMs, pingDeadlineMs }: C
       if (deadline !== undefined || session.closed || session.destroyed) return;
       deadline = setTimeout(() => {
         log("warn", "egress channel: the runner does not answer");
-        session.destroy(undefined, constants.NGHTTP2_CANCEL);
+        cut(session, "no answer to a ping");
         socket.destroy();
       }, pingDeadlineMs);
       session.ping(() => {
@@ -86,4 +88,9 @@ export function createEgressChannel(log: Log, { pingEveryMs, pingDeadlineMs }: C
     close,
     session: () => (current === undefined || current.closed || current.destroyed ? undefined : current),
   };
+}
+
+/** With an error, for without one its streams come to an end as if they were whole. */
+function cut(session: ClientHttp2Session, why: string): void {
+  session.destroy(new Error(why), constants.NGHTTP2_CANCEL);
 }

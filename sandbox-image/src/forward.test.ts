@@ -8,10 +8,12 @@ import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { connect, createServer as createTcpServer } from "node:net";
 import type { AddressInfo, Socket } from "node:net";
 import { join } from "node:path";
+import type { Readable } from "node:stream";
 import { text } from "node:stream/consumers";
 import { test } from "node:test";
 import type { TestContext } from "node:test";
 import { openPeer } from "./testdata/peer.ts";
+import type { Peer } from "./testdata/peer.ts";
 import { openBound, until } from "./testdata/sandbox.ts";
 
 async function serve(t: TestContext, handler: (request: IncomingMessage, response: ServerResponse) => void): Promise<number> {
@@ -46,6 +48,11 @@ async function tunnel(t: TestContext, proxyPort: number, authority: string): Pro
   if (answer.statusCode !== 200) throw new Error(`${answer.statusCode ?? 0} ${head.toString()}${await text(socket)}`);
   if (head.length > 0) socket.unshift(head);
   return socket;
+}
+
+/** Its session tells the error as well, of which `once` would make a rejection. */
+async function closedOf({ session }: Peer): Promise<void> {
+  await new Promise((resolve) => session.once("close", resolve));
 }
 
 async function startPeer(t: TestContext, port: number): Promise<ChildProcess> {
@@ -171,7 +178,7 @@ test("a killed peer ends its tunnels, and a newer channel serves", async (t) => 
   const sockets = await Promise.all([1, 2, 3].map(() => tunnel(t, proxyPort, `127.0.0.1:${target}`)));
   await Promise.all(sockets.map((socket) => once(socket, "data")));
   const waiting = ask(proxyPort, "http://silent.test/");
-  const closed = Promise.all(sockets.map((socket) => once(socket, "close")));
+  const closed = Promise.all(sockets.map((socket) => assert.rejects(once(socket, "close"), /ECONNRESET/)));
   peer.kill("SIGKILL");
   await closed;
   assert.match((await waiting).body, /ended before it answered|no way out/);
@@ -180,13 +187,40 @@ test("a killed peer ends its tunnels, and a newer channel serves", async (t) => 
   assert.equal((await ask(proxyPort, "http://refused.test/")).status, 403);
 });
 
+test("a download that loses its channel fails: a program never takes its part for the whole", async (t) => {
+  const { port, proxyPort } = await openBound(t);
+  const chunked = await serve(t, (_, response) => { response.write("the first part"); });
+  const sized = await serve(t, (_, response) => { response.writeHead(200, { "content-length": "1000" }).write("the first part"); });
+  const raw = await listening(t, createTcpServer((socket) => { socket.on("error", () => undefined).write("the first part"); }));
+  for (const how of ["replaced", "killed", "closed"]) {
+    const peer = how === "killed" ? await startPeer(t, port) : undefined;
+    const { socket } = peer === undefined ? await openPeer(port) : {};
+    const answers = await Promise.all([chunked, sized].map(async (target) => {
+      const asked = request({ host: "127.0.0.1", port: proxyPort, path: `http://127.0.0.1:${target}/`, agent: new Agent() });
+      asked.end();
+      const [answer] = (await once(asked, "response")) as [IncomingMessage];
+      return answer;
+    }));
+    const streams: readonly Readable[] = [...answers, await tunnel(t, proxyPort, `127.0.0.1:${raw}`)];
+    const ends = streams.map(async (stream, index) => {
+      await once(stream, "data");
+      await assert.rejects(text(stream), /aborted|ECONNRESET/, `${how} ${index}`);
+    });
+    await Promise.all(streams.map((stream) => once(stream, "data")));
+    if (how === "replaced") await openPeer(port);
+    else if (peer !== undefined) peer.kill("SIGKILL");
+    else socket?.destroy();
+    await Promise.all(ends);
+  }
+});
+
 test("a newer channel of the same epoch replaces the earlier one", async (t) => {
   const { port, proxyPort } = await openBound(t);
   const target = await listening(t, createTcpServer((socket) => { socket.on("error", () => undefined).write("hello"); }));
   const first = await openPeer(port);
   const socket = await tunnel(t, proxyPort, `127.0.0.1:${target}`);
   await once(socket, "data");
-  const ended = Promise.all([once(socket, "close"), once(first.session, "close")]);
+  const ended = Promise.all([assert.rejects(once(socket, "close"), /ECONNRESET/), closedOf(first)]);
   await openPeer(port);
   await ended;
   assert.equal((await ask(proxyPort, "http://refused.test/")).status, 403);
@@ -195,7 +229,7 @@ test("a newer channel of the same epoch replaces the earlier one", async (t) => 
 test("a takeover closes the channel of the earlier runner", async (t) => {
   const { port, proxyPort, bind } = await openBound(t);
   const first = await openPeer(port);
-  const closed = once(first.session, "close");
+  const closed = closedOf(first);
   assert.equal((await bind(2)).status, 200);
   assert.equal((await ask(proxyPort, "http://refused.test/")).status, 503);
   await closed;

@@ -2,6 +2,7 @@ import { createServer, STATUS_CODES } from "node:http";
 import type { IncomingMessage, OutgoingHttpHeaders, Server, ServerResponse } from "node:http";
 import { constants } from "node:http2";
 import type { ClientHttp2Session, ClientHttp2Stream, IncomingHttpHeaders } from "node:http2";
+import { Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { pipeline } from "node:stream";
 import type { EgressChannel } from "./channel.ts";
@@ -24,6 +25,8 @@ const TOO_MANY: Trouble = { status: 503, sentence: `more than ${MOST_STREAMS} co
 const NO_ANSWER: Trouble = { status: 504, sentence: `the runner's proxy did not answer within ${ANSWER_MS / 1000} s` };
 const CUT_OFF: Trouble = { status: 502, sentence: "the connection to the runner's proxy ended before it answered" };
 const NOT_FORWARDED: Trouble = { status: 400, sentence: "this is a proxy: ask it for CONNECT host:port, or for an absolute http:// address" };
+
+const NO_UPGRADE: Trouble = { status: 501, sentence: "a WebSocket needs a tunnel: ask this proxy for CONNECT host:port" };
 
 /** The HTTP proxy of programs in the sandbox; not listening yet. It decides nothing: each request becomes one stream to the runner's proxy. */
 export function createForwarder(channel: Pick<EgressChannel, "session">): Server {
@@ -49,6 +52,8 @@ export function createForwarder(channel: Pick<EgressChannel, "session">): Server
     response.on("error", () => undefined);
     const target = parseTarget(request.url ?? "");
     if (target === undefined) { refuse(response, NOT_FORWARDED); return; }
+    // Others, such as h2c, are offers that a server may leave alone; without its upgrade a WebSocket's request is none.
+    if (request.headers.upgrade?.toLowerCase() === "websocket") { refuse(response, NO_UPGRADE); return; }
     const body = request.headers["content-length"] !== undefined || request.headers["transfer-encoding"] !== undefined;
     const stream = openStream({ ...target, ":method": request.method ?? "GET", ...forwardable(request.headers) }, !body);
     if ("sentence" in stream) { refuse(response, stream); return; }
@@ -102,7 +107,11 @@ function tunnel(stream: ClientHttp2Stream, socket: Duplex, head: Buffer): void {
     socket.resume().end();
   };
   stream.setTimeout(ANSWER_MS, () => { giveUp(NO_ANSWER); });
-  stream.once("close", () => { giveUp(CUT_OFF); });
+  stream.once("close", () => {
+    // A program must not take what it got for the whole, so it gets a reset and no end.
+    if (answered && !stream.readableEnded && socket instanceof Socket) socket.resetAndDestroy();
+    else giveUp(CUT_OFF);
+  });
   socket.once("close", () => { stream.close(constants.NGHTTP2_CANCEL); });
   socket.once("end", () => { if (!answered) stream.close(constants.NGHTTP2_CANCEL); }); // nobody waits for the answer
   if (head.length > 0) stream.write(head);
@@ -113,7 +122,7 @@ function tunnel(stream: ClientHttp2Stream, socket: Duplex, head: Buffer): void {
     const status = headers[":status"] ?? 502;
     const isOpen = status >= 200 && status <= 299;
     socket.write(isOpen ? "HTTP/1.1 200 Connection established\r\n\r\n" : rawHead(status, forwardable(headers)));
-    pipeline(stream, socket, () => undefined); // a stream that is cut off destroys the socket
+    stream.pipe(socket);
   });
 }
 
