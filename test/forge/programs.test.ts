@@ -6,12 +6,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { TestContext } from "node:test";
-import { pino } from "pino";
 import { makeEgressAuthority } from "../../runner-image/src/egress/authority.ts";
 import { createDial } from "../../runner-image/src/egress/dial.ts";
 import { createGate } from "../../runner-image/src/egress/gate.ts";
 import type { EgressNote } from "../../runner-image/src/egress/policy.ts";
 import { serveEgress } from "../../runner-image/src/egress/proxy.ts";
+import type { EgressPorts } from "../../runner-image/src/egress/proxy.ts";
 import { readPolicy } from "../../runner-image/src/egress/rules.ts";
 import { createCredentialValues } from "../../runner-image/src/egress/secret.ts";
 import { createInspector } from "../../runner-image/src/egress/terminate.ts";
@@ -68,6 +68,7 @@ async function openWay(t: TestContext): Promise<Way> {
   const account = { note: (note: EgressNote) => (notes.push(note), () => undefined) };
   const values = createCredentialValues({ credentialFile: () => join(folder, "token"), redactor: createRedactor(), onMissing: () => undefined });
   const inspector = createInspector({ policy, credentials, values, account, dial, trust: createUpstreamTrust(join(folder, "ca.crt")), authority: () => Promise.resolve(authority) });
+  const logger = { debug: () => undefined, error: console.error } as unknown as EgressPorts["logger"];
   const gate = createGate();
   gate.set(true);
 
@@ -78,7 +79,7 @@ async function openWay(t: TestContext): Promise<Way> {
       random: Math.random,
       probe: () => Promise.resolve([]),
       trust: () => Promise.resolve(`${authority.certificate}\n${ca}`),
-      serve: (session) => serveEgress(session, { policy, dial, inspector, account, gate, logger: pino({ level: "silent" }) }),
+      serve: (session) => serveEgress(session, { policy, dial, inspector, account, gate, logger }),
     },
     new AbortController().signal,
   );

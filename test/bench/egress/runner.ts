@@ -3,6 +3,7 @@ import { createDial } from "../../../runner-image/src/egress/dial.ts";
 import { makeEgressAuthority } from "../../../runner-image/src/egress/authority.ts";
 import { createGate } from "../../../runner-image/src/egress/gate.ts";
 import { serveEgress } from "../../../runner-image/src/egress/proxy.ts";
+import type { EgressPorts } from "../../../runner-image/src/egress/proxy.ts";
 import { readPolicy } from "../../../runner-image/src/egress/rules.ts";
 import { createCredentialValues } from "../../../runner-image/src/egress/secret.ts";
 import { createInspector } from "../../../runner-image/src/egress/terminate.ts";
@@ -11,7 +12,6 @@ import { createRedactor } from "../../../runner-image/src/redaction.ts";
 import { openLink } from "../../../runner-image/src/sandbox/link.ts";
 // For its memory: what else a runner has loaded when a session begins.
 import "../../../runner-image/src/shell.ts";
-import { pino } from "pino";
 import { HOSTS } from "./hosts.ts";
 import { readSettings, serveOrders, tell } from "./station.ts";
 
@@ -34,7 +34,7 @@ const values = createCredentialValues({ credentialFile: () => credentialFile, re
 const inspector = createInspector({ policy, credentials, values, account, dial, trust: createUpstreamTrust(caFile), authority: () => Promise.resolve(authority) });
 const gate = createGate();
 gate.set(true);
-const logger = pino({ level: "warn" }, process.stderr);
+const logger = { debug: () => undefined, error: console.error } as unknown as EgressPorts["logger"];
 
 const link = await openLink(
   { host: "127.0.0.1", port: toolPort, bindKey: "bench-bind-key-0123456789-0123456789", epoch: 1, session: "bench/one", files: [], keepExisting: false },
@@ -46,6 +46,6 @@ const link = await openLink(
   },
   new AbortController().signal,
 );
-void link.closed.then((reason) => logger.warn({ reason }, "the link has ended"));
+void link.closed.then((reason) => { console.error(`the link has ended: ${reason}`); });
 tell({ certificate: authority.certificate });
 await serveOrders(() => Promise.resolve({}));
