@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { Readable } from "node:stream";
+import { Readable, Writable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import { test } from "node:test";
 import { brotliCompressSync, constants, deflateSync, gzipSync, zstdCompressSync } from "node:zlib";
@@ -10,7 +10,13 @@ async function decode(encoding: string, body: Buffer): Promise<Buffer> {
   const steps = decodeStreams(encoding);
   assert.ok(steps !== undefined);
   const pieces: Buffer[] = [];
-  await pipeline([Readable.from([body]), ...steps, async (source: AsyncIterable<Buffer>) => { for await (const piece of source) pieces.push(piece); }]);
+  const sink = new Writable({
+    write(piece: Buffer, _encoding, next) {
+      pieces.push(piece);
+      next();
+    },
+  });
+  await pipeline([Readable.from([body]), ...steps, sink]);
   return Buffer.concat(pieces);
 }
 

@@ -7,7 +7,11 @@ export function inboundOfHttp1(request: IncomingMessage, response: ServerRespons
   request.on("error", () => undefined);
   response.on("error", () => undefined);
   // The rest of a body that the host's complete answer did not wait for goes nowhere.
-  response.once("finish", () => { if (!request.complete) over.abort(); });
+  response.once("finish", () => {
+    if (request.complete) return;
+    over.abort();
+    request.unpipe().resume();
+  });
   response.once("close", () => { if (!response.writableFinished) over.abort(); });
   const hasBody = request.headers["transfer-encoding"] !== undefined || Number(request.headers["content-length"] ?? 0) > 0;
   return {

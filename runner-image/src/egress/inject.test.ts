@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Credential } from "@paddock/api/network";
-import { hasCredential, injectedHeader, inspectedHosts, isOfferedTls, matchCredentials } from "./inject.ts";
+import { hasCredential, injectedHeader, isOfferedTls, matchCredentials } from "./inject.ts";
 import { readPolicy } from "./rules.ts";
 
 const secretKeyRef = { name: "tokens", key: "token" };
@@ -34,9 +34,11 @@ test("a header is made by format, or of user name and value", () => {
   assert.deepEqual(injectedHeader(git, "pä:ss"), { name: "git", header: "Authorization", value: `Basic ${Buffer.from("x-access-token:pä:ss").toString("base64")}` });
 });
 
-test("hosts that are terminated are those with rules for requests or a credential", () => {
-  const policy = readPolicy({ name: "dev", spec: { network: { allowedHosts: [{ host: "a.example.com" }, { host: "b.example.com", paths: ["/x"] }, { host: "git.example.com", ports: [80] }] }, credentials: [git] } }, []);
-  assert.deepEqual(inspectedHosts(policy), ["b.example.com", "git.example.com"]);
-  assert.deepEqual([isOfferedTls(policy, "a.example.com"), isOfferedTls(policy, "git.example.com")], [true, false]);
-  assert.deepEqual([hasCredential([git], "git.example.com"), hasCredential([git], "a.example.com")], [true, false]);
+test("plain HTTP is meant where a host has no other port", () => {
+  const policy = readPolicy({ name: "dev", spec: { network: { allowedHosts: [{ host: "a.example.com" }, { host: "b.example.com", ports: [80, 443] }, { host: "git.example.com", ports: [80] }] } } }, []);
+  assert.deepEqual(["a.example.com", "b.example.com", "git.example.com"].map((host) => isOfferedTls(policy, host)), [true, true, false]);
+});
+
+test("a host has a credential when a pattern of one covers it", () => {
+  assert.deepEqual(["git.example.com", "a.example.com"].map((host) => hasCredential([git], host)), [true, false]);
 });

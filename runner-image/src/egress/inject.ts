@@ -5,12 +5,6 @@ import { isCovered } from "./rules.ts";
 import type { EgressPolicy } from "./rules.ts";
 import { findAmbiguity, isBelow } from "./rules-path.ts";
 
-/** Host patterns whose connections are terminated: with none of them nobody needs the session's authority. Pure. */
-export function inspectedHosts({ entries, credentialHosts }: EgressPolicy): readonly string[] {
-  const ruled = entries.filter(({ methods, paths }) => methods !== undefined || paths !== undefined).map(({ host }) => host);
-  return [...new Set([...ruled, ...credentialHosts])];
-}
-
 /** Whether some credential names this host: then its answers are masked. Pure. */
 export function hasCredential(credentials: readonly Credential[], host: string): boolean {
   return credentials.some(({ hosts }) => hosts.some((pattern) => isCovered(pattern, host)));

@@ -34,7 +34,7 @@ async function askHttp2(session: ClientHttp2Session, headers: Record<string, str
   const [received] = (await once(stream, "response")) as [IncomingHttpHeaders];
   const pieces: Buffer[] = [];
   for await (const piece of stream) pieces.push(piece as Buffer);
-  return { status: received[":status"] ?? 0, headers: received, body: Buffer.concat(pieces).toString(), trailers };
+  return { status: Number(received[":status"]), headers: received, body: Buffer.concat(pieces).toString(), trailers };
 }
 
 for (const protocol of ["http/1.1", "h2"] as const) {

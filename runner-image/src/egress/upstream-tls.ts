@@ -1,3 +1,4 @@
+import { X509Certificate } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import type { Socket } from "node:net";
 import { connect, createSecureContext, rootCertificates } from "node:tls";
@@ -7,12 +8,13 @@ import type { Dial, EgressConnection, EgressDenial, EgressTarget } from "./polic
 
 /** Whom the proxy believes on the far side: public authorities, and those of the Environment. */
 export interface UpstreamTrust {
-  context(): Promise<SecureContext>;
+  /** Undefined when the Environment's authorities cannot be read. */
+  context(): Promise<SecureContext | undefined>;
 }
 
 /** `bundleFile`: the Environment's caBundle in PEM, which may be absent; read again when it has changed. */
 export function createUpstreamTrust(bundleFile: string): UpstreamTrust {
-  let known: { readonly bundle: string; readonly context: SecureContext } | undefined;
+  let known: { readonly bundle: string; readonly context: SecureContext | undefined } | undefined;
   return {
     async context() {
       const bundle = await readFile(bundleFile, "utf8").catch(() => "");
@@ -23,9 +25,16 @@ export function createUpstreamTrust(bundleFile: string): UpstreamTrust {
   };
 }
 
-function contextOf(bundle: string): SecureContext {
+/** Without the Environment's own authorities no host is believed that they might have spoken for: nobody would find the mistake. */
+function contextOf(bundle: string): SecureContext | undefined {
   if (bundle.trim() === "") return createSecureContext({ minVersion: "TLSv1.2" });
-  return createSecureContext({ ca: [...rootCertificates, bundle], minVersion: "TLSv1.2" });
+  const certificates = bundle.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+  try {
+    for (const certificate of certificates) new X509Certificate(certificate);
+    return certificates.length === 0 ? undefined : createSecureContext({ ca: [...rootCertificates, ...certificates], minVersion: "TLSv1.2" });
+  } catch {
+    return undefined;
+  }
 }
 
 export interface UpstreamPorts {
@@ -45,6 +54,10 @@ export async function openUpstream(
   const socket = await dial(target, entries, signal);
   if (isDenial(socket) || alpn === undefined) return socket;
   const secureContext = await trust.context();
+  if (secureContext === undefined) {
+    socket.destroy();
+    return unreachable(target, `the certificates of spec.network.caBundle of Environment ${environment} cannot be read: write PEM there, each certificate from BEGIN to END`);
+  }
   return new Promise((done) => {
     const secure = connect({ socket, host: target.host, servername: target.host, secureContext, ALPNProtocols: [...alpn], rejectUnauthorized: true });
     const fail = (denial: EgressDenial): void => {

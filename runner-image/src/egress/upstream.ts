@@ -13,6 +13,8 @@ import type { UpstreamPorts } from "./upstream-tls.ts";
 export const MOST_HEADER_BYTES = 65_536;
 /** HTTP/1.1 connections to the host at once, for one connection of a program. */
 const MOST_SOCKETS = 8;
+/** What a host may send ahead of a program that reads slowly: the usual 64 KiB are little for a host far away, and 256 programs may do so at once. */
+const WINDOW_BYTES = 262_144;
 /** Shorter than what servers usually keep a connection open for, so that few requests meet one that is just being closed. */
 const KEPT_IDLE_MS = 4_000;
 
@@ -170,7 +172,9 @@ function createRoute(connection: Pick<EgressConnection, "target" | "signal">, en
 }
 
 function openSession(target: EgressTarget, socket: Socket): ClientHttp2Session {
-  const session = connectHttp2(`https://${whereOf(target)}`, { createConnection: () => socket, settings: { enablePush: false }, maxHeaderListPairs: 256 });
+  const settings = { enablePush: false, initialWindowSize: WINDOW_BYTES };
+  const session = connectHttp2(`https://${whereOf(target)}`, { createConnection: () => socket, settings, maxHeaderListPairs: 256 });
+  session.once("connect", () => { session.setLocalWindowSize(WINDOW_BYTES); });
   session.on("error", () => undefined); // its streams tell
   return session;
 }
