@@ -90,7 +90,10 @@ export function createLedger({ append, logger, onChange, times }: LedgerPorts): 
     try {
       await append(taken.map(eventOf));
     } catch (error) {
-      if (error instanceof Refused && error.refusal === "wait") return putBack(taken);
+      if (error instanceof Refused && error.refusal === "wait") {
+        putBack(taken);
+        return;
+      }
       if (error instanceof Refused && error.problem === "limit") change(() => (full = true));
       const lost = taken.map(({ note, count }) => ({ host: note.host, port: note.port, decision: note.decision, count }));
       if (!(error instanceof Detached)) logger.warn({ error: messageOf(error), lost }, "decisions of the egress proxy could not be told to the log");

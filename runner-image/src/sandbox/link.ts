@@ -62,6 +62,8 @@ export interface LinkTarget {
 export interface LinkTimes {
   /** For the whole of connecting; 30 s. */
   readonly connectMs?: number;
+  /** Beyond a call's own limit; 15 s. */
+  readonly callGraceMs?: number;
   readonly pings?: PingTimes;
 }
 
@@ -92,7 +94,7 @@ export async function openLink(target: LinkTarget, ports: LinkPorts, signal: Abo
       const { socket, head } = await upgradeToEgress(address, UPGRADE_MS, signal);
       const channel = serveReversed(socket, head, ports.pings);
       ports.serve(channel);
-      return linkOver(address, channel, isolation);
+      return linkOver(address, channel, { isolation, callGraceMs: ports.callGraceMs ?? CALL_GRACE_MS });
     } catch (error) {
       signal.throwIfAborted();
       if (error instanceof LinkLost || performance.now() > until) {
@@ -122,7 +124,12 @@ async function placeFiles(address: SandboxAddress, { files, keepExisting }: Link
   if (status !== 200) throw new LinkLost(`it does not take the session's files (spec.files): ${detailOf(body, status)}`);
 }
 
-function linkOver(address: SandboxAddress, session: ServerHttp2Session, isolation: IsolationReport | undefined): Link {
+interface Bound {
+  readonly isolation: IsolationReport | undefined;
+  readonly callGraceMs: number;
+}
+
+function linkOver(address: SandboxAddress, session: ServerHttp2Session, { isolation, callGraceMs }: Bound): Link {
   const { promise: closed, resolve } = Promise.withResolvers<string>();
   const broken = new AbortController();
   const close = (reason: string): void => {
@@ -140,7 +147,7 @@ function linkOver(address: SandboxAddress, session: ServerHttp2Session, isolatio
     close,
     isolation,
     async call(call, signal) {
-      const timeoutMs = call.timeoutSeconds * 1000 + CALL_GRACE_MS;
+      const timeoutMs = call.timeoutSeconds * 1000 + callGraceMs;
       try {
         const answer = await sendToSandbox(address, { method: "POST", path: "/v1/calls", body: call, timeoutMs, signal: AbortSignal.any([signal, broken.signal]) });
         return resultOf(answer);
