@@ -1,5 +1,5 @@
 import type { Environment } from "@paddock/api/environment";
-import { LABELS, shorten } from "@paddock/api/names";
+import { BASELINE_POLICY, LABELS, shorten } from "@paddock/api/names";
 import type { Session } from "@paddock/api/session";
 import type { BaseStatus, ObjectMeta } from "@paddock/api/object";
 import type { RecordView } from "@paddock/api/wire/records";
@@ -7,6 +7,9 @@ import { agentKind } from "./agent/agent.ts";
 import { approvalKind } from "./approval/approval.ts";
 import { hasAddedLabels } from "./cluster/resources.ts";
 import { environmentKind } from "./environment/environment.ts";
+import { baselineGuard, baselineKey } from "./guard/baseline.ts";
+import { strays } from "./guard/strays.ts";
+import { createBarePass } from "./kernel/bare.ts";
 import { type KindPorts, createController, kindController } from "./kernel/controller.ts";
 import type { Key, Kind, Read, Self, Source } from "./kernel/kind.ts";
 import { type Managed, type WakeRule, wokenBy } from "./kernel/manager.ts";
@@ -87,6 +90,8 @@ export function createKinds({ settings, namespaces, ...ports }: KindsOptions): r
       wakes: [wokenBy(schedules, ownKey), wokenBy(sessions, ownerKeys("Schedule")), wokenBy(records, schedulesOfRecord)],
     }),
     orphans(ports, namespaces),
+    strayPods(ports),
+    baselines(ports),
   ];
 }
 
@@ -124,6 +129,31 @@ function orphans({ read, writer, classify, report }: KindPorts, namespaces: read
     wakes: [
       wokenBy(records, ({ namespace, uid }) => [{ namespace, name: uid }]),
       wokenBy(sessions, ({ metadata }) => [{ namespace: metadata.namespace, name: metadata.uid }]),
+    ],
+  };
+}
+
+/** Pods whose Session is gone. */
+function strayPods({ read, writer, classify, report }: KindPorts): Managed {
+  const pass = createBarePass(strays(read), { act: writer.act, classify });
+  return {
+    controller: createController({ name: "Pod", workers: 4, report, pass }),
+    self: pods,
+    wakes: [wokenBy(pods, ownKey), wokenBy(sessions, ({ metadata }) => read.list(pods, BY_SESSION_UID, metadata.uid).map(keyOf))],
+  };
+}
+
+/** The baseline policy of namespaces that have pods and no Environment any more. */
+function baselines({ read, writer, classify, report }: KindPorts): Managed {
+  const pass = createBarePass(baselineGuard(read), { act: writer.act, classify });
+  return {
+    controller: createController({ name: "Baseline", workers: 1, report, pass }),
+    self: pods,
+    keyOf: baselineKey,
+    wakes: [
+      wokenBy(pods, ({ metadata }) => [baselineKey(metadata)]),
+      wokenBy(networkPolicies, ({ metadata }) => (metadata.name === BASELINE_POLICY ? [baselineKey(metadata)] : [])),
+      wokenBy(environments, ({ metadata }) => [baselineKey(metadata)]),
     ],
   };
 }

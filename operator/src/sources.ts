@@ -52,7 +52,7 @@ export const sessions: Source<Session> = { name: "sessions" };
 export const schedules: Source<Schedule> = { name: "schedules" };
 /** Without spec.argumentsSummary, which people read and no decision does. Indexes `open` and `session-uid`, of those that are not resolved. */
 export const approvals: Source<Approval> = { name: "approvals" };
-/** Pods with our managed-by label. Indexes `session-uid` (the label paddock.dev/session-uid) and `added-labels`. */
+/** Pods with our managed-by label. Indexes `namespace`, `session-uid` (the label paddock.dev/session-uid) and `added-labels`. */
 export const pods: Source<PodView> = { name: "pods" };
 /** PersistentVolumeClaims with our managed-by label. */
 export const workspaceClaims: Source<ClaimView> = { name: "persistentvolumeclaims" };

@@ -113,6 +113,7 @@ export const PODS: ObservedResource<sources.PodView> = {
   labelSelector: OURS,
   slim: slimPod,
   indexes: {
+    ...byNamespace,
     [sources.BY_SESSION_UID]: ({ metadata }) => metadata.labels?.[LABELS.sessionUid],
     [sources.BY_ADDED_LABELS]: ({ metadata }) => (hasAddedLabels(metadata) ? `${metadata.namespace}/${metadata.labels?.[LABELS.environment] ?? ""}` : undefined),
   },

@@ -28,8 +28,14 @@ export function findUnenforced({ metadata, spec, status }: Environment, probes: 
     // What is told stays as it is: the next session finds the same, perhaps in another order.
     return isProvenSince(ready, probes) ? undefined : { reason: "NetworkPolicyNotEnforced", message: ready.message };
   }
-  const [found] = probes.open.filter((record) => ready?.status !== "True" || isYounger(record, ready)).sort((a, b) => (a.uid < b.uid ? -1 : 1));
-  return found === undefined ? undefined : { reason: "NetworkPolicyNotEnforced", message: describe(metadata.name, found.sandbox.isolation?.open ?? []) };
+  const open = openSince(ready, probes);
+  return open === undefined ? undefined : { reason: "NetworkPolicyNotEnforced", message: describe(metadata.name, open) };
+}
+
+/** What a sandbox has reached since the Environment is Ready; undefined when none has reached anything. */
+function openSince(ready: Condition | undefined, { open }: Probes): readonly string[] | undefined {
+  const counting = ready?.status === "True" ? open.filter((record) => isYounger(record, ready)) : open;
+  return [...counting].sort((a, b) => (a.uid < b.uid ? -1 : 1))[0]?.sandbox.isolation?.open;
 }
 
 const NONE: Probes = { open: [], clean: [] };

@@ -56,6 +56,8 @@ export function wokenBy<T>(source: Source<T>, keys: (value: T, read: Read) => re
 export interface Managed {
   readonly controller: Controller;
   readonly self: Source<unknown>;
+  /** The controller's key for one of those; absent means the same. */
+  keyOf?(key: Key): Key;
   readonly wakes: readonly WakeRule[];
 }
 
@@ -92,8 +94,8 @@ export function createManager({ feeds, controllers, after, also, onStart = () =>
   }
 
   const wakeAll = (): void => {
-    for (const { controller, self } of controllers) {
-      for (const key of feeds.of(self).keys()) controller.wake(key);
+    for (const { controller, self, keyOf = (key) => key } of controllers) {
+      for (const key of feeds.of(self).keys()) controller.wake(keyOf(key));
     }
   };
   const startIfDue = (): void => {

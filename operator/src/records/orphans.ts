@@ -1,6 +1,6 @@
 import type { RecordView } from "@paddock/api/wire/records";
+import { createBarePass } from "../kernel/bare.ts";
 import type { Receipt } from "../kernel/expectations.ts";
-import { SLOW_RETRY_MS } from "../kernel/faults.ts";
 import type { Action, Fault, Key, Read } from "../kernel/kind.ts";
 import type { PassResult } from "../kernel/reconcile.ts";
 import { BY_UID, records, sessions } from "../sources.ts";
@@ -63,21 +63,5 @@ export function createOrphanPass({ read, act, classify, namespaces, nowMs }: Orp
     return { record, hasSession, cancelledForMs: forMs };
   };
 
-  return async (key, note) => {
-    let writes = 0;
-    try {
-      const world = observe(key);
-      if (world === undefined) return { writes };
-      const { actions, requeueAfterMs } = decideOrphan(world);
-      for (const action of actions) {
-        const receipt = await act(action);
-        writes += 1;
-        if (receipt !== undefined) note(receipt);
-      }
-      return { writes, ...(requeueAfterMs === undefined ? {} : { requeueAfterMs }) };
-    } catch (error) {
-      const fault = classify(error);
-      return { writes, fault, ...(fault.retry ? {} : { requeueAfterMs: SLOW_RETRY_MS }) };
-    }
-  };
+  return createBarePass({ observe, decide: decideOrphan }, { act, classify });
 }

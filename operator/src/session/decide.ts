@@ -5,6 +5,7 @@ import { askPeople } from "./approvals.ts";
 import { decideBinding } from "./binding.ts";
 import { SILENT_MS, claimWaiting, completeClaims, conditionOf, isFinished } from "./claim.ts";
 import { deadlineLeftMs, leftMs, requeueAt } from "./deadline.ts";
+import { isGroundGone } from "./ground.ts";
 import { claimIsolated } from "./isolation.ts";
 import type { SessionWorld } from "./observe.ts";
 import { decideDeleted, decideLeftovers, decideOutcome, planEnd, planFinish } from "./outcome.ts";
@@ -12,7 +13,7 @@ import { decideRunner } from "./runner.ts";
 import { decideSandbox } from "./sandbox.ts";
 import { decideStop, decideUnheardCancel } from "./stop.ts";
 import { claimSuspended, decideSuspended, decideSuspension } from "./suspension.ts";
-import { decideWaiting } from "./waiting.ts";
+import { decideWaiting, planRelease } from "./waiting.ts";
 
 /** What to do about a Session. Pure. */
 export function decideSession(world: SessionWorld, now: Date): Plan<SessionStatus> {
@@ -41,8 +42,17 @@ function decideLive(world: SessionWorld, record: RecordView, now: Date): Plan<Se
 
 function decideWork(world: SessionWorld, record: RecordView, now: Date): Plan<SessionStatus> {
   if (record.activity.kind === "Waiting") return decideWaiting(world, record, { wait: record.activity, now });
+  if (isGroundGone(world)) return leaveGround(world, record, now);
   if (!record.suspended) return decideActive(world, record, now);
   return decideSuspended(world, record, now) ?? claimSuspended(record, decideActive(world, record, now));
+}
+
+/** Without its Environment a session keeps its log and nothing else: it goes on when there is one of that name again, or ends at its deadline. */
+function leaveGround(world: SessionWorld, record: RecordView, now: Date): Plan<SessionStatus> {
+  const { name } = world.self.spec.environmentRef;
+  const { namespace } = record;
+  const message = `Environment ${name} was deleted, so the session has no pods: it goes on when there is an Environment of that name again in namespace ${namespace} (kubectl get environments -n ${namespace}), or ends with spec.cancel: true or at its time limit`;
+  return { ...planRelease(world, record, claimWaiting("EnvironmentNotFound", message)), ...requeueAt(deadlineLeftMs(record, now)) };
 }
 
 function isEnding({ actions }: Plan<SessionStatus>): boolean {

@@ -99,3 +99,8 @@ function explainUnready({ metadata, status }: Environment): Pick<Obstacle, "mess
 function isAdvisory({ reason }: Condition): boolean {
   return ENVIRONMENT_ADVISORY_REASONS.some((advisory) => advisory === reason);
 }
+
+/** The Environment is gone or going, and its network policies with it: what still runs there is cut off, or not, as the network plugin likes. Pure. */
+export function isGroundGone({ environment }: Pick<SessionWorld, "environment">): boolean {
+  return environment === undefined || environment.metadata.deletionTimestamp !== undefined;
+}

@@ -26,7 +26,7 @@ interface State {
   readonly pods: readonly PodView[];
   readonly record: RecordView | undefined;
   /** As it is now; the record holds it as it was. */
-  readonly environment: Environment;
+  readonly environment: Environment | undefined;
   /** Every call to the gateway fails. */
   readonly isGatewayAway?: boolean;
   /** The operator does not know the records. */
@@ -129,7 +129,7 @@ function createSmallWorld(scripts: readonly (readonly Deed[])[], first: Session 
   };
   const bind = (startTime: string): void => {
     if (state.record !== undefined) return;
-    const { bundle } = state.environment.spec.sandbox?.workspace?.persistence === "Session" ? keptRecord() : record();
+    const { bundle } = state.environment?.spec.sandbox?.workspace?.persistence === "Session" ? keptRecord() : record();
     change({ record: record({ bundle: { ...bundle, startTime } }) });
   };
   const register = (podUid: string): void => {
@@ -262,7 +262,7 @@ function attempt(write: () => void): Promise<void> {
 }
 
 function readerOf({ session: self, pods, record: log, environment: live, isGone = false, isUnsynced = false, claims = [] }: State): Read {
-  const objects: Readonly<Record<string, readonly unknown[]>> = { [agents.name]: [agent], [environments.name]: [live], [sessions.name]: isGone ? [] : [self], [podSource.name]: pods, [workspaceClaims.name]: claims };
+  const objects: Readonly<Record<string, readonly unknown[]>> = { [agents.name]: [agent], [environments.name]: live === undefined ? [] : [live], [sessions.name]: isGone ? [] : [self], [podSource.name]: pods, [workspaceClaims.name]: claims };
   const isNamed = ({ namespace, name }: Key) => (item: unknown): boolean => {
     const { metadata } = item as { readonly metadata: Key };
     return metadata.namespace === namespace && metadata.name === name;
@@ -615,6 +615,35 @@ test("a policy that opens the pods of an Environment stops what runs in it", asy
   await live(world);
   assertOver(world, "NotIsolated");
   assert.match(world.state().session.status?.result?.message ?? "", /NetworkPolicy demo\/allow-all/);
+  await assertSilent(world);
+});
+
+for (const [name, gone] of [["deleted", undefined], ["being deleted", { ...environment, metadata: { ...environment.metadata, deletionTimestamp: at(1).toISOString() } }]] as const) {
+  test(`a session whose Environment is ${name} has no pods, says so, and goes on in one of that name`, async () => {
+    const world = createSmallWorld([["turn", "sandbox", "tool"], ["turn", "finish"]]);
+    await until(world, ({ record: log }) => log?.toolCalls === 1);
+    world.change({ environment: gone });
+    for (let turn = 0; turn < 10; turn += 1) {
+      await world.pass();
+      world.step();
+    }
+    assert.deepEqual([world.state().pods, reasonOf(world.state().session)], [[], "EnvironmentNotFound"]);
+    assert.match(messageOf(world), /Environment standard was deleted.*goes on when there is an Environment of that name again/);
+    assert.deepEqual((await world.pass()).wrote, [], "silence");
+    world.change({ environment });
+    await live(world);
+    assertOver(world, "Completed");
+    assert.equal(world.state().session.status?.runner?.failuresInARow, undefined);
+    await assertSilent(world);
+  });
+}
+
+test("a session whose Environment stays away ends at its deadline", async () => {
+  const world = createSmallWorld([["turn", "sandbox", "tool"]]);
+  await until(world, ({ record: log }) => log?.toolCalls === 1);
+  world.change({ environment: undefined });
+  await live(world);
+  assertOver(world, "DeadlineExceeded");
   await assertSilent(world);
 });
 

@@ -56,7 +56,7 @@ test("a bound pod is left alone while it lives, and reported when it has ended o
     return append?.verb === "append" ? append.events[0]?.data : undefined;
   };
   assert.deepEqual(lost([]), { podUid: "uid-of-notes-s1", reason: "Pod notes-s1 was deleted" });
-  assert.deepEqual(lost([pod("notes-s1", "sandbox", { status: failed(137, { reason: "OOMKilled" }) })]), { podUid: "uid-of-notes-s1", reason: "Pod notes-s1 ended: OOMKilled, exit code 137" });
+  assert.deepEqual(lost([pod("notes-s1", "sandbox", { status: failed(137, { reason: "OOMKilled" }) })]), { podUid: "uid-of-notes-s1", reason: "Pod notes-s1 ended: OOMKilled, exit code 137. Its commands used more memory than they may: raise spec.sandbox.resources.limits.memory of Environment standard." });
   assert.deepEqual(lost([pod("notes-s1", "sandbox", { status: { phase: "Failed", reason: "Evicted", message: "disk" } })]), { podUid: "uid-of-notes-s1", reason: "Pod notes-s1 ended: Evicted: disk" });
 });
 

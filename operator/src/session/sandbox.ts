@@ -10,10 +10,11 @@ import { groundOf } from "./ground.ts";
 import { describeImageFailure, imageTroubleOf } from "./image-trouble.ts";
 import { MAX_MESSAGE } from "./claim.ts";
 import type { SessionWorld } from "./observe.ts";
-import { describeEnd, describeWait, slowStartLeftMs } from "./pod-trouble.ts";
+import { describeWait, slowStartLeftMs } from "./pod-trouble.ts";
+import { describeSandboxLoss, unansweredLeftMs } from "./sandbox-loss.ts";
 import { isReleased } from "./slots.ts";
 import { decideWorkspace, workspaceTroubleOf } from "./workspace.ts";
-import { deletePods, findPod, hasEnded, isRunning, supersededPods } from "./pods.ts";
+import { deletePods, findPod, isRunning, supersededPods } from "./pods.ts";
 
 /** The sandbox's part of a plan. `trouble`: why it does not come up, for people. */
 export interface SandboxPart {
@@ -36,16 +37,19 @@ export function decideSandbox(world: SessionWorld, record: RecordView, now: Date
   // A session that was woken has no pods before it has a runner again.
   if (isReleased(world.self.status)) return NOTHING;
   const { pending, bound } = record.sandbox;
-  if (bound !== undefined) return watchBound(world, record, bound);
+  if (bound !== undefined) return watchBound(world, record, { bound, now });
   if (!pending) return NOTHING;
   const pod = findPod(world.pods, sandboxPodName(record.name, record.sandbox.requested));
   return pod === undefined ? makeSandbox(world, record, now) : bindSandbox(world, record, { pod, now });
 }
 
-function watchBound({ pods }: SessionWorld, record: RecordView, bound: { readonly podUid: string; readonly podName: string }): SandboxPart {
+type Bound = NonNullable<RecordView["sandbox"]["bound"]>;
+
+function watchBound({ pods }: SessionWorld, record: RecordView, { bound, now }: { readonly bound: Bound; readonly now: Date }): SandboxPart {
   const pod = pods.find(({ metadata }) => metadata.uid === bound.podUid);
   if (pod === undefined) return { actions: [appendLost(record, bound.podUid, `Pod ${bound.podName} was deleted`)] };
-  return hasEnded(pod) ? { actions: [appendLost(record, bound.podUid, describeEnd(pod, false))] } : NOTHING;
+  const loss = describeSandboxLoss(pod, record, now);
+  return loss === undefined ? { actions: [], ...requeueAt(unansweredLeftMs(pod, now)) } : { actions: [appendLost(record, bound.podUid, loss)] };
 }
 
 function makeSandbox(world: SessionWorld, record: RecordView, now: Date): SandboxPart {
@@ -70,7 +74,8 @@ function delayLeftMs(predecessor: PodView | undefined, n: number, now: Date): nu
 
 function bindSandbox(world: SessionWorld, record: RecordView, { pod, now }: { readonly pod: PodView; readonly now: Date }): SandboxPart {
   const { uid: podUid, name: podName, deletionTimestamp } = pod.metadata;
-  if (hasEnded(pod)) return { actions: [appendLost(record, podUid, describeEnd(pod, false))] };
+  const loss = describeSandboxLoss(pod, record, now);
+  if (loss !== undefined) return { actions: [appendLost(record, podUid, loss)] };
   const address = pod.status.podIP;
   if (!isRunning(pod) || address === undefined || deletionTimestamp !== undefined) return awaitPod(world, record, { pod, now });
   return {
@@ -96,7 +101,7 @@ function awaitPod(world: SessionWorld, record: RecordView, { pod, now }: { reado
   return {
     actions: decideWorkspace(world, record).actions,
     ...(message === undefined ? {} : { trouble: { reason: "Starting", message } }),
-    ...requeueAt(image?.leftMs, slow === 0 ? undefined : slow, workspace?.leftMs),
+    ...requeueAt(image?.leftMs, slow === 0 ? undefined : slow, workspace?.leftMs, unansweredLeftMs(pod, now)),
   };
 }
 

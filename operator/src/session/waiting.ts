@@ -4,6 +4,7 @@ import type { Plan } from "../kernel/kind.ts";
 import { describeApprovals } from "./approvals.ts";
 import { type SessionClaim, claimWaiting } from "./claim.ts";
 import { leftMs, requeueAt } from "./deadline.ts";
+import { isGroundGone } from "./ground.ts";
 import type { SessionWorld } from "./observe.ts";
 import { deletePods } from "./pods.ts";
 import { registerRunner } from "./runner.ts";
@@ -24,7 +25,7 @@ export function decideWaiting(world: SessionWorld, record: RecordView, { wait, n
   const claims = claimWait(record, wait, `after ${idleTimeoutSeconds} s of waiting it has no pods.`);
   const left = leftMs(Date.parse(wait.since), idleTimeoutSeconds * 1000, now);
   const state = runnerStateOf(world, record, now);
-  if (left > 0 && state.kind === "Alive") {
+  if (left > 0 && state.kind === "Alive" && !isGroundGone(world)) {
     const sandbox = decideSandbox(world, record, now);
     const actions = [...registerRunner(record, state.pod), ...sandbox.actions];
     return { actions, claims, status: buildStatus(record, self.status), ...requeueAt(left, state.lostInMs, sandbox.requeueAfterMs) };
