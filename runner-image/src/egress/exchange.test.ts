@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { Agent, request } from "node:http";
+import { Agent, createServer, request } from "node:http";
 import { connect as connectHttp2 } from "node:http2";
 import type { Duplex } from "node:stream";
 import { test } from "node:test";
@@ -9,7 +9,7 @@ import { brotliCompressSync, gzipSync } from "node:zlib";
 import { createTally, injectHeaders } from "./exchange.ts";
 import type { EgressNote } from "./policy.ts";
 import { echo, HOST, startHost } from "./testdata/host.ts";
-import { askOver } from "./testdata/inspected.ts";
+import { askOver, listen, startInspected } from "./testdata/inspected.ts";
 
 const SECRET = "tok-3f9a/x+7Q==secret";
 const STARS = "*".repeat(SECRET.length);
@@ -61,6 +61,27 @@ test("a value that another request left with the host is masked, also where this
   await lab.write("api", SECRET);
   assert.equal((await lab.ask(`${url}/public`)).body, `none ${STARS}`);
   assert.equal((await lab.ask(`${url}/private/x`)).body, `Bearer ${STARS} ${STARS}`);
+});
+
+test("a credential does not go out in plain HTTP where the host is offered with TLS", async (t) => {
+  const port = await listen(t, createServer(echo));
+  const ask = async (ports: number[]): Promise<unknown> => {
+    const lab = await startInspected(t, { network: { allowedHosts: [{ host: HOST, ports }] }, credentials: [CREDENTIAL] });
+    await lab.write("api", SECRET);
+    const reply = await askOver(await lab.tunnel(HOST, port), `http://${HOST}:${port}/`);
+    return JSON.parse(reply.body).headers.authorization;
+  };
+  assert.equal(await ask([port, 443]), undefined);
+  assert.equal(await ask([port]), `Bearer ${STARS}`);
+});
+
+test("gRPC's word for trailers reaches a host that speaks HTTP/2, and no other", async (t) => {
+  for (const protocol of ["h2", "http/1.1"] as const) {
+    const { lab, url } = await startHost(t, echo, { protocol });
+    const reply = await lab.ask(url, { headers: { te: "trailers, deflate", connection: "te, x-mine", "x-mine": "1" } });
+    const { headers } = JSON.parse(reply.body);
+    assert.deepEqual([headers.te, headers["x-mine"]], [protocol === "h2" ? "trailers" : undefined, undefined]);
+  }
 });
 
 test("a body without a length is framed for the host, whatever the method, and no request hides in it", async (t) => {

@@ -9,10 +9,12 @@ const PARTIAL = new Set(["range", "if-range", "accept-encoding"]);
 /** Another way to the host, which is closed. */
 const DETOURS = new Set(["alt-svc"]);
 
-/** Headers of a request that go on. `isMasked`: the answer has to be readable as a whole. Pure. */
+/** Headers of a request that go on; `te` for HTTP/2 only. `isMasked`: the answer has to be readable as a whole. Pure. */
 export function requestHeaders(headers: IncomingHttpHeaders, isMasked: boolean): OutgoingHttpHeaders {
   const kept = without(headers, (name) => OVERRIDES.has(name) || (isMasked && PARTIAL.has(name)));
-  return isMasked ? { ...kept, "accept-encoding": "identity" } : kept;
+  const plain = isMasked ? { ...kept, "accept-encoding": "identity" } : kept;
+  // The one value that HTTP/2 knows (RFC 9113, 8.2.2), and gRPC asks for.
+  return /\btrailers\b/i.test(String(headers["te"] ?? "")) ? { ...plain, te: "trailers" } : plain;
 }
 
 /** Headers of an answer that go on. Pure. */

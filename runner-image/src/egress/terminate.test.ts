@@ -7,6 +7,7 @@ import { connect as connectHttp2, constants } from "node:http2";
 import type { ClientHttp2Session, Http2Stream, IncomingHttpHeaders } from "node:http2";
 import { connect, createServer as createNet } from "node:net";
 import { describe, test } from "node:test";
+import { connect as connectTls } from "node:tls";
 import type { TestContext } from "node:test";
 import { echo, HOST, startHost } from "./testdata/host.ts";
 import type { Setting } from "./testdata/host.ts";
@@ -118,6 +119,22 @@ test("TLS that names another host than CONNECT is refused", async (t) => {
   await assert.rejects(lab.secure(HOST, port, { servername: "other.example.com" }));
   assert.deepEqual(lab.notes.map(({ decision, rule }) => [decision, rule]), [["Deny", "NameMismatch"]]);
   assert.deepEqual(lab.dialled, []);
+});
+
+test("TLS is refused here too, when nobody has looked at its greeting before", async (t) => {
+  const { lab, port } = await startHost(t, echo);
+  const shake = async (servername: string | undefined): Promise<unknown> => {
+    const socket = connectTls({ socket: lab.terminated({ host: HOST, port }), ca: lab.authority.certificate, host: HOST, ...(servername === undefined ? {} : { servername }) });
+    const settled = await new Promise((done) => {
+      socket.once("secureConnect", () => { done("open"); }).once("error", () => { done("refused"); }).once("close", () => { done("refused"); });
+    });
+    socket.destroy();
+    return settled;
+  };
+  assert.equal(await shake(HOST.toUpperCase()), "open");
+  assert.equal(await shake("other.example.com"), "refused");
+  assert.equal(await shake(""), "refused");
+  assert.deepEqual(lab.notes.map(({ rule }) => rule), ["NameMismatch"]);
 });
 
 test("a request for another host than the connection's is refused", async (t) => {

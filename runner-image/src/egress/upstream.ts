@@ -190,7 +190,7 @@ async function attempt(route: Route, request: UpstreamRequest, side: Side): Prom
   return sendHttp1(way, request, { ...side, leave });
 }
 
-function sendHttp1(agent: Agent, { method, path, headers, body, signal }: UpstreamRequest, { target, isPlain, idleMs, leave }: Side & { readonly leave: () => void }): Promise<Attempt> {
+function sendHttp1(agent: Agent, { method, path, headers: { te: _te, ...headers }, body, signal }: UpstreamRequest, { target, isPlain, idleMs, leave }: Side & { readonly leave: () => void }): Promise<Attempt> {
   return new Promise((done) => {
     const isSized = headers["content-length"] !== undefined;
     // Said in so many words: for some methods node would send a body without any frame, which the host takes for the next request.
@@ -244,7 +244,7 @@ function sendHttp2(session: ClientHttp2Session, { method, path, headers, secretH
   });
 }
 
-async function sendUpgrade(connection: Pick<EgressConnection, "target" | "signal">, { method, path, headers, entries, signal }: UpstreamRequest, options: UpstreamOptions): Promise<UpstreamSwitch | UpstreamAnswer | EgressDenial> {
+async function sendUpgrade(connection: Pick<EgressConnection, "target" | "signal">, { method, path, headers: { te: _te, ...headers }, entries, signal }: UpstreamRequest, options: UpstreamOptions): Promise<UpstreamSwitch | UpstreamAnswer | EgressDenial> {
   const { target } = connection;
   const opened = await openUpstream(options, connection, { entries, alpn: options.isPlain ? undefined : ["http/1.1"] });
   if (isDenial(opened)) return opened;

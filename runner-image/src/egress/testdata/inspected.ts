@@ -9,7 +9,7 @@ import type { AddressInfo, Server } from "node:net";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import type { Duplex } from "node:stream";
-import { pipeline } from "node:stream";
+import { duplexPair, pipeline } from "node:stream";
 import type { TestContext } from "node:test";
 import { connect as connectTls } from "node:tls";
 import type { TLSSocket } from "node:tls";
@@ -21,7 +21,7 @@ import type { Redactor } from "../../redaction.ts";
 import { makeEgressAuthority } from "../authority.ts";
 import type { EgressAuthority } from "../authority.ts";
 import { createDial } from "../dial.ts";
-import type { EgressNote } from "../policy.ts";
+import type { EgressNote, EgressTarget } from "../policy.ts";
 import { serveEgress } from "../proxy.ts";
 import { readPolicy } from "../rules.ts";
 import { createCredentialValues } from "../secret.ts";
@@ -56,6 +56,8 @@ export interface InspectedLab {
   tunnel(host: string, port: number): Promise<Duplex>;
   /** TLS through it, as a program of the sandbox has it. */
   secure(host: string, port: number, options?: { readonly alpn?: string[]; readonly servername?: string }): Promise<TLSSocket>;
+  /** The program's end of a connection that is terminated, with nothing in between that looks at it. */
+  terminated(target: EgressTarget): Duplex;
   /** One request over HTTP/1.1 through TLS. */
   ask(url: string, options?: AskOptions): Promise<Reply>;
 }
@@ -150,6 +152,12 @@ export async function startInspected(t: TestContext, { network = {}, credentials
       await (value === undefined ? rm(file, { force: true }) : writeFile(file, value));
     },
     stop: () => { gate.abort(); },
+    terminated(target) {
+      const [near, far] = duplexPair();
+      t.after(() => { near.destroy(); });
+      inspector.terminate(far, { target, grant: { kind: "Terminate", rule: "network.allowedHosts[0]", entries: [0] }, signal: gate.signal });
+      return near;
+    },
     async ask(url, { socket, ...options } = {}) {
       const { hostname, port } = new URL(url);
       const own = socket ?? (await secure(hostname, Number(port)));
