@@ -10,6 +10,7 @@ import { createLedger } from "./egress/account.ts";
 import type { Ledger } from "./egress/account.ts";
 import type { EgressAuthority } from "./egress/authority.ts";
 import { createDial } from "./egress/dial.ts";
+import type { DialPorts } from "./egress/dial.ts";
 import { createGate } from "./egress/gate.ts";
 import type { MovableGate } from "./egress/gate.ts";
 import { serveEgress } from "./egress/proxy.ts";
@@ -35,6 +36,8 @@ export interface NetworkSettings {
   readonly caBundleFile: string;
   /** Names the cluster's name servers. */
   readonly resolvConfFile: string;
+  /** For tests, which have loopback alone, and that is never dialled. */
+  readonly dialing?: Pick<DialPorts, "resolve" | "isAddressAllowed">;
 }
 
 /** The way out of a session's sandboxes, one for all channels to them. */
@@ -75,7 +78,7 @@ export function createOutward(ports: OutwardPorts): Outward {
   const refusals = createRefusals();
   const account: EgressAccount = { note: ledger.note, refused: refusals.add };
   const policy = readPolicy(environment, network.privateRanges);
-  const dial = createDial({ policy });
+  const dial = createDial({ policy, ...network.dialing });
   const authority = createAuthoritySource(assignment.bundle, ports.now);
   const values = createCredentialValues({ credentialFile: ports.credentialFile, redactor: ports.redactor, onMissing: (report) => void reportMissing(report, ports) });
   const trust = createUpstreamTrust(network.caBundleFile);

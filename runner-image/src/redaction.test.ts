@@ -61,3 +61,34 @@ test("an endpoint's text that begins keys again and again is searched once", { t
     assert.equal(redactShapes(text), text);
   }
 });
+
+test("the end of a text that could be the start of a secret is known, and nothing else is held back", () => {
+  const { openEnd } = redactorOf("0123456789");
+  assert.equal(openEnd("key 01234"), 4);
+  assert.equal(openEnd("key 0 1 0"), 8);
+  assert.equal(openEnd("key 0123456789"), 14, "a whole one is replaced");
+  assert.equal(openEnd("nothing"), 7);
+  assert.equal(createRedactor().openEnd("anything"), 8);
+});
+
+test("however a text is cut, what is shown of it holds no part of a secret that the next piece completes", () => {
+  fc.assert(
+    fc.property(fc.string({ minLength: 8, maxLength: 20 }), fc.string(), fc.string(), fc.array(fc.nat(60), { maxLength: 8 }), (secret, before, after, cuts) => {
+      fc.pre(!REDACTED.includes(secret));
+      const { text, openEnd } = redactorOf(secret);
+      const whole = before + secret + after;
+      const ends = [...cuts.map((cut) => Math.min(cut, whole.length)).sort((a, b) => a - b), whole.length];
+      let shown = "";
+      let waiting = "";
+      let taken = 0;
+      for (const end of ends) {
+        waiting = text(waiting + whole.slice(taken, end));
+        taken = end;
+        const open = openEnd(waiting);
+        shown += waiting.slice(0, open);
+        waiting = waiting.slice(open);
+      }
+      assert.ok(!shown.includes(secret));
+    }),
+  );
+});

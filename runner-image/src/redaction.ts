@@ -12,6 +12,8 @@ export interface Redactor {
   add(secret: string): void;
   /** The text with each known secret replaced: as it is, in base64, URL-escaped and JSON-escaped. */
   text(text: string): string;
+  /** Where the end of a text begins that could be the start of a known secret, in any of these forms; the text's length when nothing could. */
+  openEnd(text: string): number;
   /** A JSON value with the same done to every string in it, member names included. */
   value<T>(value: T): T;
 }
@@ -28,8 +30,17 @@ export function createRedactor(): Redactor {
       forms = [...new Set([...secrets].flatMap(formsOf))].sort((a, b) => b.length - a.length);
     },
     text,
+    openEnd: (plain) => Math.min(plain.length, ...forms.map((form) => openEndOf(form, plain))),
     value: <T>(value: T): T => (forms.length === 0 ? value : (redactAt(value, text) as T)),
   };
+}
+
+/** Start of the longest end of `text` that `form` begins with, but not the whole of it. */
+function openEndOf(form: string, text: string): number {
+  const first = form.slice(0, 1);
+  let start = text.indexOf(first, Math.max(0, text.length - form.length + 1));
+  while (start >= 0 && !form.startsWith(text.slice(start))) start = text.indexOf(first, start + 1);
+  return start < 0 ? text.length : start;
 }
 
 /** The text with everything that looks like a credential replaced. Pure. */

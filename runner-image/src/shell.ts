@@ -212,7 +212,7 @@ function openSession(shell: Shell, assignment: Assignment, signal: AbortSignal):
     append,
     hands,
     runner: { epoch, podName, podUid },
-    model: { view: transcript.view, append, credentials: { credentialFile, redactor }, authorities: () => readText(network.caBundleFile), deltas: { gateway: ports.gateway, redact: redactor.text }, limits, logger, random },
+    model: { view: transcript.view, append, credentials: { credentialFile, redactor }, authorities: () => readText(network.caBundleFile), deltas: { gateway: ports.gateway, redactor }, limits, logger, random },
     tools: { view: transcript.view, append, link: hands.link, refusals: outward.listen, now, logger },
     endEgress: outward.end,
     signals: () => ({ model: shell.model.signal, calls: shell.calls.signal }),

@@ -12,9 +12,9 @@ process.stdout.write(JSON.stringify(loaded));
 `;
 
 // The start is on the way to the first model request (decision 0006): schemas were two thirds of it, and the gateway has checked what they would.
-test("the runner loads no schema at its start", async () => {
+test("the runner loads no schema and no library for certificates at its start", async () => {
   const { stdout } = await promisify(execFile)(process.execPath, ["--input-type=module", "-e", RECORD]);
   const loaded = JSON.parse(stdout) as readonly string[];
   assert.ok(loaded.some((url) => url.endsWith("/runner-image/src/next.ts")));
-  assert.deepEqual(loaded.filter((url) => /\/node_modules\/(zod|ajv)\/|\/crds\/src\/(agent|environment|session)\.ts$/.test(url)), []);
+  assert.deepEqual(loaded.filter((url) => /\/node_modules\/(zod|ajv|@peculiar|reflect-metadata)\/|\/crds\/src\/(agent|environment|session|network)\.ts$/.test(url)), []);
 });

@@ -1,6 +1,8 @@
 import type { Delta } from "@paddock/api/wire/runner";
 import { RUNNER_DELTAS } from "@paddock/api/wire/runner";
 import type { Gateway } from "../gateway.ts";
+import { redactShapes } from "../redaction.ts";
+import type { Redactor } from "../redaction.ts";
 
 /** Text is shown at most this often. */
 const COALESCE_MS = 50;
@@ -19,10 +21,10 @@ export interface DeltaSender {
 
 export interface DeltaPorts {
   readonly gateway: Gateway;
-  readonly redact: (text: string) => string;
+  readonly redactor: Pick<Redactor, "text" | "openEnd">;
 }
 
-export function createDeltaSender({ gateway, redact }: DeltaPorts, { turn, attempt }: Pick<Delta, "turn" | "attempt">): DeltaSender {
+export function createDeltaSender({ gateway, redactor }: DeltaPorts, { turn, attempt }: Pick<Delta, "turn" | "attempt">): DeltaSender {
   const of = { turn, attempt };
   let waiting = "";
   let timer: NodeJS.Timeout | undefined;
@@ -39,8 +41,12 @@ export function createDeltaSender({ gateway, redact }: DeltaPorts, { turn, attem
     timer = undefined;
     // One at a time: the gateway shows them as they come, and they must come in order.
     if (sending !== undefined || waiting === "") return;
-    const text = redact(waiting);
-    waiting = "";
+    // A secret comes in pieces, too: what could be the start of one waits for what follows, and is not shown when the answer ends with it.
+    const clean = redactor.text(waiting);
+    const end = redactor.openEnd(clean);
+    waiting = clean.slice(end);
+    if (end === 0) return;
+    const text = redactShapes(clean.slice(0, end));
     shown = true;
     send({ text });
   };

@@ -208,7 +208,7 @@ export function networkOf({ credentials }: Pick<RunnerPod, "credentials">): Netw
 }
 
 function bundleOf(uid: string, options: LabOptions): Bundle {
-  const { baseURL, tools, customTools, approvals, model, limits, startTime, mode, files, provisioning, network, credentials } = options;
+  const { baseURL, tools, customTools, approvals, model, limits, startTime, mode, files, provisioning, network = { enforcement: "Verified" }, credentials } = options;
   const bundle = buildTestBundle(uid);
   const [entry] = bundle.environment.spec.models;
   if (entry === undefined) throw new Error("the test bundle has no model");

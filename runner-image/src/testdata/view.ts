@@ -1,3 +1,4 @@
+import type { Bundle } from "@paddock/api/log/bundle";
 import { LOG_VERSION, ROOT_RUN } from "@paddock/api/log/limits";
 import type { LogEvent, NewEvent, Role } from "@paddock/api/log/events";
 import { foldEvent, hashOf } from "@paddock/api/log/fold";
@@ -5,7 +6,9 @@ import { EMPTY_STATE } from "@paddock/api/log/state";
 import { boundEvents, buildTestBundle } from "../../../test/fakes/session.ts";
 import type { View } from "../transcript.ts";
 
-export const BUNDLE = buildTestBundle("u1", { startTime: "2026-01-01T00:00:00.000Z" });
+const GIVEN = buildTestBundle("u1", { startTime: "2026-01-01T00:00:00.000Z" });
+/** Its sandboxes have to be proven, as they have to where the Environment says nothing. */
+export const BUNDLE: Bundle = { ...GIVEN, environment: { ...GIVEN.environment, spec: { ...GIVEN.environment.spec, network: {} } } };
 
 /** The event as one that somebody else than a runner appended. */
 export function by(role: Role, event: NewEvent): NewEvent {
