@@ -31,7 +31,7 @@ function ask(state: SessionState, appended: NewEvent, { bundle: frozen = bundle,
   return admit(state, frozen, appended, { who, now });
 }
 
-const { accepts, refuses, knows } = rowsOf(ask);
+const { accepts, refuses } = rowsOf(ask);
 
 const [BASH, NOTE] = ["root/1/0", "root/1/1"] as const;
 const OPEN = "API server (tcp 10.96.0.1:443)";
@@ -61,8 +61,8 @@ describe("what a sandbox reaches", () => {
   refuses("one before a sandbox is bound", ["stale", "wait", /s1 is not the bound one \(none is bound\)/], pending, reported("s1"));
   refuses("one about another pod", ["stale", "wait", /s2 is not the bound one \(s1\)/], bound, reported("s2"));
   refuses("one about a sandbox that was lost", ["stale", "wait"], lost, reported("s1"));
-  knows("the same again", { newest: "isolation.reported" }, proven, reported("s1"));
-  knows("the same again, with something open", { newest: "isolation.reported" }, exposed, reported("s1", [OPEN]));
+  refuses("the same again", ["stale", "wait", /in the log already/], proven, reported("s1"));
+  refuses("the same again, with something open", ["stale", "wait"], exposed, reported("s1", [OPEN]));
   refuses("a better one after it", ["denied", "final", /reported already, and otherwise: the first report holds/], exposed, reported("s1"));
   refuses("a worse one after it", ["denied", "final", /the first report holds/], proven, reported("s1", [OPEN]));
   refuses("one of the operator", ["forbidden", "final"], bound, reported("s1"), { who: { role: "operator" } });

@@ -4,15 +4,15 @@ import { MAX_TOLD_OPEN } from "@paddock/api/log/state";
 import type { CallState } from "@paddock/api/log/state";
 import { customToolOf } from "@paddock/api/policy/rules";
 import { refuse } from "./admission.ts";
-import type { Admission, Question, Refusal } from "./admission.ts";
+import type { Question, Refusal } from "./admission.ts";
 
 /** What the bound sandbox reaches, said once: what its probe found before the first command is the only thing that is not the commands' own work. */
-export function admitIsolation({ podUid, open }: EventDataOf<"isolation.reported">, { state: { sandbox } }: Question): Admission | undefined {
+export function admitIsolation({ podUid, open }: EventDataOf<"isolation.reported">, { state: { sandbox } }: Question): Refusal | undefined {
   if (sandbox.bound?.podUid !== podUid) {
     return refuse("stale", "wait", `sandbox pod ${podUid} is not the bound one (${sandbox.bound?.podUid ?? "none is bound"}): report what that one reaches`);
   }
   if (sandbox.isolation?.podUid !== podUid) return undefined;
-  if (isDeepStrictEqual(sandbox.isolation.open, open.slice(0, MAX_TOLD_OPEN))) return { kind: "known", newest: "isolation.reported" };
+  if (isDeepStrictEqual(sandbox.isolation.open, open.slice(0, MAX_TOLD_OPEN))) return refuse("stale", "wait", `what sandbox pod ${podUid} reaches is in the log already: read it and go on`);
   return refuse("denied", "final", `what sandbox pod ${podUid} reaches was reported already, and otherwise: the first report holds`);
 }
 

@@ -22,7 +22,9 @@ const SESSION_TOKENS = 30_000;
 const DAY_USD = "0.025";
 
 function buildBundle(uid: string, environmentUid: string, mode: "Task" | "Conversation"): Bundle {
-  const { agent, environment, ...plain } = buildTestBundle(uid, { startTime: START, mode, limits: { maxTurns: 20, timeoutSeconds: 50_000, costUSD: SESSION_USD, totalTokens: SESSION_TOKENS } });
+  const { agent, environment: unverified, ...plain } = buildTestBundle(uid, { startTime: START, mode, limits: { maxTurns: 20, timeoutSeconds: 50_000, costUSD: SESSION_USD, totalTokens: SESSION_TOKENS } });
+  const { network: _, ...spec } = unverified.spec;
+  const environment = { ...unverified, spec };
   const customTools = [{ name: "post_note", description: "Post a note.", inputSchema: {}, timeoutSeconds: 90 }];
   return {
     ...plain,
@@ -107,13 +109,14 @@ test("no history breaks the log's laws, nor spends more than anybody's limit", a
         const log = await made.store.events(uid, { after: 0, limit: 1000 });
         checkLaws(log, await stateOf(made, uid));
         for (const { type, role } of log) seen.add(`${type} ${role}`);
+        if ((await stateOf(made, uid)).recentSteps.some(({ name, outcome }) => name === "read" && outcome === "ok")) seen.add("read ok");
       }
     }),
     { numRuns: 25 },
   );
   await made.store.close();
   // What random histories never reach, they cannot try.
-  for (const reached of ["approval.requested gateway", "tool.started runner", "turn.interrupted person", "run.waiting runner", "input.received person"]) {
+  for (const reached of ["approval.requested gateway", "tool.started runner", "isolation.reported runner", "read ok", "turn.interrupted person", "run.waiting runner", "input.received person"]) {
     assert.ok(seen.has(reached), `no history had ${reached}`);
   }
 });
@@ -139,12 +142,18 @@ class Seen {
   readonly approvals = new Map<string, string>();
   readonly forSession = new Set<string>();
   readonly starts = new Map<string, number>();
+  /** What the first report about each sandbox found open. */
+  readonly reports = new Map<string, readonly string[]>();
 
   mayStart(call: string): boolean {
     const decided = this.decisions.get(call);
     if (decided?.decision === "Ask") return this.approvals.get(call) === "Approved" || this.forSession.has(decided.fingerprint);
     return decided?.decision === "Allow";
   }
+}
+
+function isProven(call: string, { calls, sandbox }: SessionState, { reports }: Seen): boolean {
+  return calls.some(({ call: one, name }) => one === call && name === "post_note") || reports.get(sandbox.bound?.podUid ?? "")?.length === 0;
 }
 
 type Law<T extends EventType> = (data: EventDataOf<T>, state: SessionState, seen: Seen) => void;
@@ -161,7 +170,12 @@ const LAWS: { readonly [T in EventType]?: Law<T> } = {
     approvals.set(call, decision);
     if (decision === "Approved" && scope === "Session") forSession.add(fingerprint);
   },
+  "isolation.reported": ({ podUid, open }, { sandbox }, { reports }) => {
+    assert.ok(sandbox.bound?.podUid === podUid && !reports.has(podUid), "a sandbox is reported about once, while it is bound");
+    reports.set(podUid, open);
+  },
   "tool.started": ({ call, attempt }, state, seen) => {
+    assert.ok(isProven(call, state, seen), "no sandbox tool starts without a clean report about its sandbox");
     assert.ok(seen.mayStart(call) && !seen.finished.has(call), "only what was allowed or approved starts, and nothing that has its result");
     assert.ok(state.waiting === undefined && state.suspended !== true && state.interrupted === undefined, "nothing starts in a session that rests");
     seen.starts.set(call, (seen.starts.get(call) ?? 0) + 1);

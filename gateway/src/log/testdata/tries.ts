@@ -44,8 +44,27 @@ function forCall(moment: Moment, call: CallState): NewEvent {
   if (call.name === "nothing") return toolFinishedEvent(call.call, { status: "error" });
   if (call.decision === undefined) return decide(moment, call, call.name === "bash" ? "Ask" : "Allow");
   if (call.attempts > 0) return call.name === "post_note" ? wait("tool") : toolFinishedEvent(call.call);
-  if (isApproved(state, call)) return toolStartedEvent(call.call, 1);
+  if (isApproved(state, call)) return forSandbox(moment, call) ?? toolStartedEvent(call.call, 1);
   return pendingApprovals(state).some((approval) => approval.call === call.call) ? wait("approval") : toolFinishedEvent(call.call, { status: "denied" });
+}
+
+/** What has to be there before a call of the sandbox starts; undefined when it is, and for a client's call. */
+function forSandbox({ state: { sandbox } }: Moment, { name }: CallState): NewEvent | undefined {
+  if (name === "post_note") return undefined;
+  const { bound, isolation } = sandbox;
+  if (bound === undefined) return event("sandbox.requested", { reason: name });
+  if (isolation?.podUid !== bound.podUid) return reported(bound.podUid, []);
+  return isolation.open.length === 0 ? undefined : event("sandbox.requested", { reason: name, replaces: bound.podUid });
+}
+
+function reported(podUid: string, open: readonly string[]): NewEvent {
+  return event("isolation.reported", { podUid, probed: ["sink (tcp 192.0.2.1:80)"], open: [...open] });
+}
+
+/** What a good operator does about a sandbox that is asked for. */
+function bindSandbox({ state: { sandbox } }: Moment): Step {
+  const podUid = `s${sandbox.requested}`;
+  return sandbox.pending ? { kind: "append", role: "operator", event: event("sandbox.bound", { podUid, podName: podUid, address: "10.0.0.1" }) } : { kind: "due" };
 }
 
 /** What a good runner does next. */
@@ -116,6 +135,7 @@ const wild: readonly fc.Arbitrary<Try>[] = [
   fc.constant(by("runner", () => event("sandbox.requested", { reason: "bash" }))),
   fc.constantFrom("s1", "s2").map((podUid) => by("operator", () => event("sandbox.bound", { podUid, podName: podUid, address: "10.0.0.1" }))),
   fc.constantFrom("s1", "s2").map((podUid) => by("operator", () => event("sandbox.lost", { podUid, reason: "" }))),
+  fc.tuple(fc.constantFrom("s1", "s2", "bound"), fc.constantFrom([], ["sink"])).map(([pod, open]) => by("runner", ({ state }) => reported(pod === "bound" ? (state.sandbox.bound?.podUid ?? "s1") : pod, open))),
   fc.constant(by("runner", ({ state }) => startedEvent("p1", state.epoch + 1))),
 ];
 const rare: readonly fc.Arbitrary<Try>[] = [
@@ -127,6 +147,7 @@ const rare: readonly fc.Arbitrary<Try>[] = [
 export const tries: fc.Arbitrary<Try> = fc.oneof(
   { weight: 40, arbitrary: good },
   { weight: 16, arbitrary: woken },
+  { weight: 8, arbitrary: fc.constant<Try>(bindSandbox) },
   ...wild.map((arbitrary) => ({ weight: 1, arbitrary })),
   // What waits for people must not start, however often its runner tries.
   { weight: 12, arbitrary: index.map((at) => by("runner", (moment) => toolStartedEvent(callAt(moment, at).call, callAt(moment, at).attempts + 1))) },
