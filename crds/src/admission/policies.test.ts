@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
+import { runnerPodName, sandboxPodName, workspaceClaimName } from "../names.ts";
 import { buildAdmission, validatingDefinitions } from "./policies.ts";
 import { releaseOf } from "./policy.ts";
 
@@ -60,4 +61,22 @@ test("an operator outside watchNamespaces writes nothing: the list is in its pol
   const pods = definitions.find(({ name }) => name === "operator-pods");
   assert.match(pods?.checks[0]?.expression ?? "", /request\.namespace in \['blue', 'green'\]$/);
   assert.equal(releaseOf("paddock-system", []).watchedCel, "[]");
+});
+
+test("policies that go by names know those of pods and claims, however long a session's is", () => {
+  const pattern = (policy: string, expression: (text: string) => boolean): RegExp => {
+    const { conditions = [], checks } = definitions.find(({ name }) => name === policy) ?? assert.fail(policy);
+    const found = [...conditions, ...checks].map((part) => part.expression).find(expression) ?? assert.fail(policy);
+    return new RegExp(/matches\('(.+?)'\)/.exec(found)?.[1] ?? assert.fail(found));
+  };
+  const byName = (text: string) => text.includes("matches(");
+  const [exec, ports, claims] = [pattern("runner-exec", byName), pattern("pod-ports", byName), pattern("operator-claims", byName)];
+  for (const session of ["a", "nightly.build", "x".repeat(253)]) {
+    const [runner, sandbox] = [runnerPodName(session, 12), sandboxPodName(session, 3)];
+    assert.deepEqual([runner, sandbox].map((name) => exec.test(name)), [true, false], "who may look into a sandbox is not asked for Secrets");
+    // `proxy` is asked for with a scheme before the name and a port behind it.
+    for (const name of [runner, sandbox]) for (const written of [name, `${name}:8080`, `${name}:tools`, `https:${name}:8080`]) assert.match(written, ports);
+    assert.match(workspaceClaimName(session), claims);
+  }
+  for (const foreign of ["web-1", "s1", "web:8080", "a-s1-x", "a-s1x"]) assert.doesNotMatch(foreign, ports);
 });
