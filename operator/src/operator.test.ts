@@ -309,3 +309,20 @@ test("a label that somebody else gives a pod counts when a foreign network polic
   api.store.update(key, { ...pod, metadata: { ...pod.metadata, labels: { ...pod.metadata.labels, mesh: "on" } } }, false);
   await until(() => reason() === "NetworkPolicyConflict");
 });
+
+test("pods of a Session that is gone go without the garbage collector, and the baseline comes back while they leave", async (t) => {
+  const { api } = await open(t);
+  makeAgent(api);
+  makeEnvironment(api);
+  await until(() => reasonOf(api, "environments", "lab", "Ready") === "Available");
+  makeSession(api);
+  await until(() => podNames(api).join() === "hello-r1");
+  const at = (plural: string, name: string) => ({ collection: `/apis/paddock.dev/v1alpha1/${plural}`, namespace: "team", name });
+  // What somebody else has labelled as ours stays, and needs the baseline.
+  api.store.create("/api/v1/pods", "team", { metadata: { name: "left", labels: { "app.kubernetes.io/managed-by": "paddock", "paddock.dev/component": "sandbox" } } });
+  api.store.delete(at("environments", "lab"), undefined);
+  api.store.delete(at("sessions", "hello"), undefined);
+  await until(() => podNames(api).join() === "left");
+  api.store.delete({ collection: POLICIES, namespace: "team", name: "paddock-baseline" }, undefined);
+  await until(() => api.store.list(POLICIES).some(({ body }) => body.metadata.name === "paddock-baseline"));
+});

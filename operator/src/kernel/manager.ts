@@ -94,8 +94,8 @@ export function createManager({ feeds, controllers, after, also, onStart = () =>
   }
 
   const wakeAll = (): void => {
-    for (const { controller, self, keyOf = (key) => key } of controllers) {
-      for (const key of feeds.of(self).keys()) controller.wake(keyOf(key));
+    for (const { controller, self, keyOf } of controllers) {
+      for (const key of feeds.of(self).keys()) controller.wake(keyOf?.(key) ?? key);
     }
   };
   const startIfDue = (): void => {
