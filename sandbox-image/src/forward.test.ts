@@ -14,7 +14,7 @@ import { test } from "node:test";
 import type { TestContext } from "node:test";
 import { openPeer } from "./testdata/peer.ts";
 import type { Peer } from "./testdata/peer.ts";
-import { openBound, until } from "./testdata/sandbox.ts";
+import { KEY, openBound, until } from "./testdata/sandbox.ts";
 
 async function serve(t: TestContext, handler: (request: IncomingMessage, response: ServerResponse) => void): Promise<number> {
   return listening(t, createServer(handler));
@@ -275,4 +275,49 @@ test("bytes that are no HTTP get 400", async (t) => {
   const socket = connect(proxyPort, "127.0.0.1");
   socket.end("\x05\x01\x00 socks\r\n\r\n");
   assert.match(await text(socket), /^HTTP\/1\.1 400 [^]*this is a proxy/);
+});
+
+/** The upgraded socket, without anybody who speaks HTTP/2 on it. */
+async function dialRaw(t: TestContext, port: number): Promise<Socket> {
+  const dial = request({ port, host: "127.0.0.1", path: "/v1/egress", headers: { connection: "Upgrade", upgrade: "paddock-egress", authorization: `Bearer ${KEY}`, "paddock-epoch": "1" } });
+  dial.end();
+  const [, socket] = (await once(dial, "upgrade")) as [IncomingMessage, Socket, Buffer];
+  socket.on("error", () => undefined).resume();
+  t.after(() => { socket.destroy(); });
+  return socket;
+}
+
+function frame(type: number, { flags = 0, stream = 0, payload = Buffer.alloc(0) }: { flags?: number; stream?: number; payload?: Buffer } = {}): Buffer {
+  const head = Buffer.alloc(9);
+  head.writeUIntBE(payload.length, 0, 3);
+  head.writeUInt8(type, 3);
+  head.writeUInt8(flags, 4);
+  head.writeUInt32BE(stream, 5);
+  return Buffer.concat([head, payload]);
+}
+
+test("a runner that sends garbage or floods with frames loses its channel, and the tool server goes on", async (t) => {
+  const { port, proxyPort, run } = await openBound(t);
+  const settings = frame(4);
+  const floods: Readonly<Record<string, Buffer>> = {
+    "no HTTP/2": randomBytes(4096),
+    "a frame of 16 MiB": Buffer.concat([settings, frame(0, { stream: 1, payload: Buffer.alloc(2 ** 24 - 1) })]),
+    "a stream that nobody asked for": Buffer.concat([settings, frame(1, { flags: 4, stream: 2, payload: Buffer.from([0x88]) })]),
+    "headers without end": Buffer.concat([settings, frame(1, { stream: 1 }), ...Array.from({ length: 2000 }, () => frame(9, { stream: 1, payload: Buffer.alloc(1024) }))]),
+    "pings without end": Buffer.concat([settings, ...Array.from({ length: 200_000 }, () => frame(6, { payload: Buffer.alloc(8) }))]),
+    "settings without end": Buffer.concat([settings, ...Array.from({ length: 200_000 }, () => settings)]),
+  };
+  for (const [name, bytes] of Object.entries(floods)) {
+    const before = process.memoryUsage().rss;
+    const socket = await dialRaw(t, port);
+    if (name.endsWith("without end")) socket.pause(); // its answers have nowhere to go
+    socket.write(bytes);
+    const waiting = ask(proxyPort, "http://silent.test/");
+    socket.end();
+    assert.match((await waiting).body, /ended before it answered|no way out/, name);
+    assert.equal((await run("bash", { command: "echo goes on" })).content, "goes on\n[exit code 0]", name);
+    assert.ok(process.memoryUsage().rss - before < 256 * 1024 * 1024, name);
+  }
+  await openPeer(port);
+  assert.equal((await ask(proxyPort, "http://refused.test/")).status, 403);
 });

@@ -163,9 +163,14 @@ function readProcess(pid: number): Process | undefined {
   return { pid, parent: Number(parent), group: Number(group), session: Number(session), startedAt: rest[15] ?? "" };
 }
 
+/**
+ * The environment is read only where the kernel tells no limits: for that it waits for the other process' memory to stand still, which a fork bomb
+ * of the least priority grants after many seconds, and this process would stand still as long.
+ */
 function markOn(pid: number, base: number): number | undefined {
-  const limit = /^Max file locks +(\d+) /m.exec(readOrUndefined(`/proc/${pid}/limits`)?.toString("latin1") ?? "")?.[1];
-  return [limit, markInEnvironment(pid)].map(Number).find((mark) => mark >= base && mark < base + MOST_MARKS);
+  const limit = /^Max file locks +(\S+) /m.exec(readOrUndefined(`/proc/${pid}/limits`)?.toString("latin1") ?? "")?.[1];
+  const mark = Number(limit ?? markInEnvironment(pid));
+  return mark >= base && mark < base + MOST_MARKS ? mark : undefined;
 }
 
 function markInEnvironment(pid: number): string | undefined {
