@@ -13,8 +13,9 @@ test("a fork bomb is stopped, also one that ignores SIGTERM", async (t) => {
     const sleep = ownSleep();
     const { status, content } = await run("bash", { command: before + bomb(sleep) });
     assert.equal(status, "error");
-    assert.match(content, /\[stopped: more than (512 processes at once|1024 processes at once in the sandbox)\]$/);
-    assert.deepEqual(pidsOf(sleep), []);
+    // On a machine that is busy with the dying, the answer does not wait for the last of them.
+    assert.match(content, /\[stopped: more than (512 processes at once|1024 processes at once in the sandbox)(; a process could not be killed)?\]$/);
+    await until("the last to be gone", () => pidsOf(sleep).length === 0);
   }
   assert.equal((await run("bash", { command: "echo goes on" })).content, "goes on\n[exit code 0]");
 });
@@ -39,9 +40,9 @@ test("calls that are many together are all stopped", async (t) => {
   const results = await Promise.all([1, 2, 3].map(() => run("bash", { command })));
   for (const { status, content } of results) {
     assert.equal(status, "error");
-    assert.match(content, /\[stopped: more than 1024 processes at once in the sandbox\]$/);
+    assert.match(content, /\[stopped: more than 1024 processes at once in the sandbox(; a process could not be killed)?\]$/);
   }
-  assert.deepEqual(pidsOf(sleep), []);
+  await until("the last to be gone", () => pidsOf(sleep).length === 0);
 });
 
 test("a command has the least priority, is the first that memory pressure kills, and leaves no core dump", async (t) => {
