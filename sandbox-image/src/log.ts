@@ -3,6 +3,8 @@ export type Log = (level: "info" | "warn" | "error", message: string, fields?: R
 
 export function openLog(write: (line: string) => void): Log {
   return (level, message, fields = {}) => {
-    write(`${JSON.stringify({ time: new Date().toISOString(), level, message, ...fields })}\n`);
+    const line = JSON.stringify({ time: new Date().toISOString(), level, message, ...fields });
+    // JSON leaves some control characters as they are, which a terminal obeys.
+    write(`${line.replace(/[\u007f-\uffff]/g, (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`)}\n`);
   };
 }
