@@ -4,10 +4,11 @@ import type { Progress } from "../progress.ts";
 import { clusterDir, kubeconfigFile, toolsDir } from "./checkout.ts";
 import { proveEnforcement } from "./enforcement.ts";
 import { ensureImages, paddockImages, probeImage } from "./images.ts";
-import { installPaddock } from "./install.ts";
+import { installPaddock, mergeValues } from "./install.ts";
 import type { Values } from "./install.ts";
 import type { Provider, ProviderName } from "./provider.ts";
 import { selectProvider } from "./selection.ts";
+import { sinkCanaries } from "./sink.ts";
 
 const usage = `usage: npm run cluster:up [-- --bare]   a cluster with Paddock in it; with --bare, without Paddock
        npm run cluster:down            removes it`;
@@ -24,8 +25,13 @@ export interface Standing {
 export async function up(progress: Progress, overrides: Values = {}): Promise<Standing> {
   const provider = await upBare(progress);
   const images = await ensureImages(provider, paddockImages, progress);
-  await installPaddock(provider, images, overrides, progress);
+  await installPaddock(provider, images, mergeValues(canaryValues(provider.name), overrides), progress);
   return { provider: provider.name, kubeconfig: provider.kubeconfig, images };
+}
+
+/** Only the host cluster has the sink. */
+function canaryValues(provider: ProviderName): Values {
+  return provider === "host" ? { isolation: { canaries: sinkCanaries } } : {};
 }
 
 /** Brings up a cluster, proven to isolate, without Paddock. */

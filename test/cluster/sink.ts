@@ -13,6 +13,9 @@ export const internet = "198.18.0.0/24";
 /** The address of every cloud's metadata service. */
 export const metadataAddress = "169.254.169.254";
 
+/** What every sandbox of the host cluster tries to reach before its first command, as the chart's `isolation.canaries` has it. */
+export const sinkCanaries: readonly string[] = ["198.18.0.10:8443"];
+
 const namespace = "paddock-sink";
 const outside = "paddock-sink0";
 const inside = "paddock-sink1";
