@@ -34,7 +34,7 @@ interface Border {
 }
 
 const borders: readonly Border[] = [
-  { folder: "crds/src", files: ["crds/src"], packages: ["zod", "node:crypto"] },
+  { folder: "crds/src", files: ["crds/src"], packages: ["zod", "node:crypto", "node:net"] },
   { folder: "operator/src/kernel", files: ["operator/src/kernel", "crds/src"], packages: ["node:util"] },
   { folder: "operator/src/cluster", files: ["operator/src/cluster", "operator/src/kernel", "operator/src/sources.ts", "crds/src"], packages: ["node:*", "@kubernetes/client-node"] },
   ...KINDS.map((folder) => ({ folder, files: [folder, BUILDERS, "operator/src/sources.ts", "operator/src/settings.ts", "operator/src/kernel", "crds/src"], packages: ["node:util", "node:net", "node:path", "croner"] })),
@@ -45,7 +45,7 @@ const borders: readonly Border[] = [
     files: ["gateway/src", "crds/src"],
     packages: ["node:*", "zod", "pino", "prom-client", "hono", "hono/*", "@hono/node-server", "@hono/node-server/*", "@peculiar/x509", "reflect-metadata", "@opentelemetry/*", "pg", "ajv/*"],
   },
-  { folder: "runner-image/src", files: ["runner-image/src", "crds/src"], packages: ["node:*", "zod", "pino", "openai", "openai/*", "ajv/*"] },
+  { folder: "runner-image/src", files: ["runner-image/src", "crds/src"], packages: ["node:*", "zod", "pino", "openai", "openai/*", "ajv/*", "@peculiar/x509", "reflect-metadata"] },
   { folder: "sandbox-image/src", files: ["sandbox-image/src"], packages: ["node:*"], types: ["crds/src"] },
 ];
 

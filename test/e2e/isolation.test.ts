@@ -73,13 +73,13 @@ test("the sandbox holds no token, no secret and no resolver", async () => {
   assert.match(printed, /Read-only file system/);
 });
 
-test("the sandbox pod's spec: no volume from the API, no service account token, no env by reference", async () => {
+test("the sandbox pod's spec: no volume from the API, no service account token, and of the cluster no more than its node's address", async () => {
   await deployModel(namespace, { hold: [call("bash", { command: "sleep 600" }), say("late")] });
   await apply(namespace, buildSession("hold", "hold"));
   const pod = await runningPod(namespace, "hold", "sandbox");
   assert.equal(pod.spec.automountServiceAccountToken, false);
   for (const volume of pod.spec.volumes ?? []) assert.ok("emptyDir" in volume, JSON.stringify(volume));
-  for (const variable of pod.spec.containers.flatMap(({ env }) => env ?? [])) assert.ok(!("valueFrom" in variable), JSON.stringify(variable));
+  for (const variable of pod.spec.containers.flatMap(({ env }) => env ?? [])) if ("valueFrom" in variable) assert.equal((variable.valueFrom as { fieldRef?: { fieldPath: string } }).fieldRef?.fieldPath, "status.hostIP", JSON.stringify(variable));
 });
 
 test("the runner runs nothing but the harness while a command of the model runs in the sandbox", async (t) => {

@@ -80,9 +80,6 @@ export interface RequestGrant {
   readonly entries: readonly number[];
 }
 
-/** decision.ts: may this request go where the connection goes? Pure. */
-export type DecideRequest = (connection: Pick<EgressConnection, "target" | "grant">, request: EgressRequest) => RequestGrant | EgressDenial;
-
 /** dial.ts: resolves once, checks, connects to the checked address within its time limit. Never throws; what it refuses or cannot reach is a value. */
 export type Dial = (target: EgressTarget, entries: readonly number[], signal: AbortSignal) => Promise<Socket | EgressDenial>;
 
