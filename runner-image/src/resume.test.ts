@@ -10,10 +10,10 @@ import { fileURLToPath } from "node:url";
 import type { Bundle } from "@paddock/api/log/bundle";
 import type { EventDataOf, NewEvent } from "@paddock/api/log/events";
 import { RUNNER_EVENTS } from "@paddock/api/wire/runner";
-import { buildTestBundle, decidedEvent, requestedEvent, respondedEvent, startedEvent, toolStartedEvent } from "../../test/fakes/session.ts";
+import { buildTestBundle, decidedEvent, event, requestedEvent, respondedEvent, startedEvent, toolStartedEvent } from "../../test/fakes/session.ts";
 import { connectGateway } from "./gateway.ts";
 import { fileAt } from "./testdata/file.ts";
-import { networkOf, openLab } from "./testdata/lab.ts";
+import { CLOSED, networkOf, openLab } from "./testdata/lab.ts";
 import type { Lab, LabOptions } from "./testdata/lab.ts";
 import { answer, startModel } from "./testdata/model.ts";
 import type { ProcessOptions } from "./testdata/process.ts";
@@ -44,11 +44,20 @@ async function outcomeOf(lab: Lab): Promise<string | undefined> {
 }
 
 /** What an earlier runner left in the log, without one that is still there. */
-async function leave(lab: Lab, events: readonly NewEvent[]): Promise<void> {
+async function leave(lab: Lab, ...batches: readonly (readonly NewEvent[])[]): Promise<void> {
   const { tokenFile } = await lab.register("gone");
   const gateway = connectGateway({ url: new URL(lab.gateway.url), ca: lab.gateway.ca, tokenFile });
-  await gateway.post(RUNNER_EVENTS, { epoch: 1, batch: 1, events: [startedEvent("gone", 1), ...events] });
+  for (const [index, events] of batches.entries()) {
+    await gateway.post(RUNNER_EVENTS, { epoch: 1, batch: index + 1, events: [...(index === 0 ? [startedEvent("gone", 1)] : []), ...events] });
+    if (events.some(({ type }) => type === "sandbox.requested")) await lab.seen(({ type }) => type === "sandbox.bound");
+  }
   gateway.close();
+}
+
+/** The same when the runner was gone just after call root/1/0 had started, in a sandbox that it had bound. */
+async function leaveStarted(lab: Lab, decided: readonly NewEvent[]): Promise<void> {
+  const isolation = event("isolation.reported", { podUid: "sandbox-1", probed: [`${CLOSED.host}:${CLOSED.port} (tcp)`], open: [] });
+  await leave(lab, [...decided, event("sandbox.requested", { reason: "the first call that needs one" })], [isolation, toolStartedEvent("root/1/0", 1)]);
 }
 
 test("a runner that is killed in the middle of a command: the next one completes, the command ran once and has one result", async (t) => {
@@ -100,7 +109,7 @@ test("a call that may be repeated is run again by the next runner, with the same
   const lab = await openLab(t, { baseURL: model.baseURL });
   const args = { path: "a.txt", content: "hello" };
   const decided = decidedEvent(buildTestBundle(lab.uid), "root/1/0", { tool: "write", arguments: args, effect: "Idempotent" });
-  await leave(lab, [requestedEvent(1, 1, 3), respondedEvent(1, 1, [{ name: "write", arguments: JSON.stringify(args) }]), decided, toolStartedEvent("root/1/0", 1)]);
+  await leaveStarted(lab, [requestedEvent(1, 1, 3), respondedEvent(1, 1, [{ name: "write", arguments: JSON.stringify(args) }]), decided]);
   await lab.run({ podUid: "p2" });
   const starts = await lab.of("tool.started");
   assert.deepEqual(starts.map(({ data }) => data.attempt), [1, 2]);
@@ -209,7 +218,7 @@ test("a result of a custom tool that came while no runner was there goes to the 
 test("a call that changes nothing and was started is run again by the next runner", async (t) => {
   const lab = await openDone(t, {});
   await writeFile(join(lab.sandbox.workspace, "a"), "forty-two");
-  await leave(lab, [...leftDecided(lab, "read", { path: "a" }, { effect: "Pure" }), toolStartedEvent("root/1/0", 1)]);
+  await leaveStarted(lab, leftDecided(lab, "read", { path: "a" }, { effect: "Pure" }));
   assert.equal(await lab.run({ podUid: "p2" }), "finished");
   assert.deepEqual((await lab.of("tool.started")).map(({ data }) => data.attempt), [1, 2]);
   assert.match((await lab.of("tool.finished"))[0]?.data.content ?? "", /forty-two/);

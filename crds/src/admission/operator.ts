@@ -1,4 +1,3 @@
-import { basename } from "node:path/posix";
 import { GROUP } from "../group.ts";
 import { ANNOTATIONS, CA_BUNDLE_PATH, GATEWAY_AUDIENCE, LABELS, MANAGED_BY, POD_SERVICE_ACCOUNT } from "../names.ts";
 import { celString } from "../text.ts";
@@ -28,8 +27,9 @@ const volumes = (condition: string): string => `!has(object.spec.volumes) || obj
 const security = "container.securityContext";
 const emptyOrFalse = (path: string): string => `(!has(${path}) || !${path})`;
 
+const CA_BUNDLE_FILE = CA_BUNDLE_PATH.slice(CA_BUNDLE_PATH.lastIndexOf("/") + 1);
 /** Certificates in PEM: one key of a ConfigMap, as the file that runners read them from. */
-const AUTHORITIES = `has(volume.configMap) && volume.name == 'ca' && has(volume.configMap.items) && size(volume.configMap.items) == 1 && volume.configMap.items.all(item, item.path == ${celString(basename(CA_BUNDLE_PATH))})`;
+const AUTHORITIES = `has(volume.configMap) && volume.name == 'ca' && has(volume.configMap.items) && size(volume.configMap.items) == 1 && volume.configMap.items.all(item, item.path == ${celString(CA_BUNDLE_FILE)})`;
 const WORKSPACE_CLAIM = `has(volume.persistentVolumeClaim) && volume.name == 'workspace' && volume.persistentVolumeClaim.claimName.matches(${celString(CLAIM_NAME)})`;
 
 /** The shapes of runner and sandbox pods, as docs on isolation describe them. */

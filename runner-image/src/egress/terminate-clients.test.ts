@@ -6,6 +6,8 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { delimiter, join } from "node:path";
 import { test } from "node:test";
 import { promisify } from "node:util";
+import { findProgram } from "../../../test/cluster/command.ts";
+import { readTestConfig } from "../../../test/config.ts";
 import { echo, HOST, startHost } from "./testdata/host.ts";
 import type { InspectedLab } from "./testdata/inspected.ts";
 
@@ -14,13 +16,12 @@ import type { InspectedLab } from "./testdata/inspected.ts";
 const SECRET = "tok-3f9a/x+7Q==secret";
 const CREDENTIAL = { name: "api", secretKeyRef: { name: "tokens", key: "api" }, hosts: [HOST] };
 const STARS = "*".repeat(SECRET.length);
-// eslint-disable-next-line no-restricted-properties -- programs are looked for where the machine has them
-const PATH = process.env["PATH"] ?? "";
+const PATH = readTestConfig().path.join(delimiter);
 
 const run = promisify(execFile);
 
 function missing(program: string): string | false {
-  return PATH.split(delimiter).some((folder) => existsSync(join(folder, program))) ? false : `this machine has no ${program}`;
+  return findProgram(program) === undefined ? `this machine has no ${program}` : false;
 }
 
 /** The environment that commands of a sandbox have, with nothing of this process's. */
