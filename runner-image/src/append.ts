@@ -94,7 +94,7 @@ async function sendBatch(appending: Appending, request: AppendRequest): Promise<
       await orStopped(transcript.reached(events.at(-1)?.seq ?? 0), signal);
       return events;
     } catch (error) {
-      const stop = stopOf(error);
+      const stop = stopOf(error, request);
       if (stop !== undefined) throw stop;
       logger.warn({ error: messageOf(error), batch: request.batch, retry }, "an append got no answer: repeating it");
     }
@@ -116,9 +116,11 @@ async function orStopped(done: Promise<void>, signal: AbortSignal): Promise<void
 }
 
 /** The error that ends an append, or undefined when it is to be repeated. */
-function stopOf(error: unknown): Error | undefined {
+function stopOf(error: unknown, { events }: AppendRequest): Error | undefined {
   if (!(error instanceof GatewayRefusal)) return undefined;
   const { status, problem } = error;
+  // Counts can be told later; repeated here, they would hold up what the session does for the rest of the minute.
+  if (problemTypeOf(problem) === "too-many" && events.every(({ type }) => type === "egress.decided")) return new Refused("too-many", "wait", problem.detail);
   // An answer of ours has one of the types of the protocol; a foreign one (a proxy's page) is not a decision of the log.
   const type = problemTypeOf(problem) as ProblemType | undefined;
   if (type === undefined || status >= 500 || PASSING_STATUS.has(status)) return undefined;
