@@ -21,12 +21,18 @@ interface Pod {
   };
 }
 
+interface Claim {
+  readonly metadata: { readonly name: string; readonly labels: Readonly<Record<string, string>>; readonly ownerReferences: readonly Readonly<Record<string, unknown>>[] };
+  readonly spec: Readonly<Record<string, unknown>>;
+}
+
 const POD_FOLDER = join(import.meta.dirname, "../../operator/src/pods");
 
 let namespace: string;
 let operator: Identity;
 let runner: Pod;
 let sandbox: Pod;
+let claim: Claim;
 
 const DRY_RUN = ["create", "--dry-run=server", "-f", "-"];
 
@@ -35,6 +41,12 @@ function golden(file: string): Pod {
   const pod = parse(readFileSync(join(POD_FOLDER, file), "utf8")) as Pod;
   const { runtimeClassName: _runtimeClass, priorityClassName: _priority, ...spec } = pod.spec;
   return { ...pod, metadata: { ...pod.metadata, namespace } as Pod["metadata"], spec: { ...spec, containers: pod.spec.containers, volumes: pod.spec.volumes, securityContext: pod.spec.securityContext } };
+}
+
+/** The claim of a session's workspace, likewise. */
+function goldenClaim(): Claim {
+  const whole = parse(readFileSync(join(POD_FOLDER, "workspace.golden.yaml"), "utf8")) as Claim;
+  return { ...whole, metadata: { ...whole.metadata, namespace } as Claim["metadata"] };
 }
 
 const withSpec = (pod: Pod, spec: object): object => ({ ...pod, spec: { ...pod.spec, ...spec } });
@@ -47,18 +59,81 @@ before(async () => {
   await admissionActive(namespace);
   operator = await openOperator();
   await grant(namespace, operator, [
-    { apiGroups: [""], resources: ["pods", "serviceaccounts"], verbs: ["create"] },
+    { apiGroups: [""], resources: ["pods", "serviceaccounts", "persistentvolumeclaims"], verbs: ["create"] },
     { apiGroups: ["networking.k8s.io"], resources: ["networkpolicies"], verbs: ["create"] },
     { apiGroups: ["paddock.dev"], resources: ["sessions"], verbs: ["create"] },
   ]);
   await operator.must(["create", "-f", "-"], { apiVersion: "v1", kind: "ServiceAccount", metadata: { name: "paddock-pod", namespace, labels: { "app.kubernetes.io/managed-by": "paddock" } } });
   runner = golden("runner.golden.yaml");
   sandbox = golden("sandbox.golden.yaml");
+  claim = goldenClaim();
 });
 
-test("runner and sandbox pods are accepted as the operator builds them", async () => {
-  await operator.must(DRY_RUN, runner);
-  await operator.must(DRY_RUN, sandbox);
+const WORKSPACE = { name: "workspace", persistentVolumeClaim: { claimName: "notes-w" } };
+const onClaim = (pod: Pod, volume: object = WORKSPACE): object => withSpec(pod, { volumes: pod.spec.volumes.map((other) => (other["name"] === "workspace" ? volume : other)) });
+const AUTHORITIES = { name: "ca", configMap: { name: "company", optional: true, defaultMode: 288, items: [{ key: "roots.pem", path: "ca.crt" }] } };
+const withFile = (pod: Pod, volume: object): object => withSpec(pod, { volumes: [...pod.spec.volumes.filter(({ name }) => name !== "ca"), volume] });
+
+test("runner and sandbox pods are accepted as the operator builds them: plain, with credentials and authorities, with an image and a place of their own, on a claim", async () => {
+  for (const file of ["runner.golden.yaml", "runner-files.golden.yaml", "sandbox.golden.yaml", "sandbox-custom.golden.yaml", "sandbox-placed.golden.yaml"]) await operator.must(DRY_RUN, golden(file));
+  await operator.must(DRY_RUN, onClaim(sandbox));
+});
+
+test("a runner mounts one file with authorities and no other ConfigMap, a sandbox the claim of a workspace and no other volume", async () => {
+  const files = golden("runner-files.golden.yaml");
+  const mounts = (pod: Pod, volume: string) => withContainer(pod, { volumeMounts: [...(pod.spec.containers[0]?.["volumeMounts"] as readonly object[]), { name: volume, mountPath: `/run/paddock/${volume}` }] }) as Pod;
+  await operator.must(DRY_RUN, withFile(mounts(runner, "ca"), AUTHORITIES));
+  const bad: Readonly<Record<string, object>> = {
+    "a ConfigMap of another name": withFile(runner, { ...AUTHORITIES, name: "settings" }),
+    "a whole ConfigMap": withFile(mounts(runner, "ca"), { name: "ca", configMap: { name: "company" } }),
+    "two of its keys": withFile(mounts(runner, "ca"), { name: "ca", configMap: { name: "company", items: [{ key: "a", path: "ca.crt" }, { key: "b", path: "more.crt" }] } }),
+    "another file": withFile(mounts(runner, "ca"), { name: "ca", configMap: { name: "company", items: [{ key: "a", path: "settings.json" }] } }),
+    "a ConfigMap beside the authorities": withVolume(files, { configMap: { name: "company", items: [{ key: "a", path: "ca.crt" }] } }),
+    "a runner with a claim": withVolume(runner, { persistentVolumeClaim: { claimName: "notes-w" } }),
+    "a sandbox with authorities": withFile(mounts(sandbox, "ca"), AUTHORITIES),
+    "a claim that is no workspace": onClaim(sandbox, { name: "workspace", persistentVolumeClaim: { claimName: "postgres-data" } }),
+    "a second claim": withVolume(sandbox, { persistentVolumeClaim: { claimName: "other-w" } }),
+    "a volume of a driver": onClaim(sandbox, { name: "workspace", csi: { driver: "secrets-store.csi.k8s.io" } }),
+    "a claim of the pod's own": onClaim(sandbox, { name: "workspace", ephemeral: { volumeClaimTemplate: { spec: { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "1Gi" } } } } } }),
+    "facts about the pod": withVolume(sandbox, { downwardAPI: { items: [{ path: "labels", fieldRef: { fieldPath: "metadata.labels" } }] } }),
+  };
+  for (const [what, pod] of Object.entries(bad)) assert.match(await operator.refusal(DRY_RUN, pod), /a pod of the operator must mount only .* \(rule volumes\)/, what);
+});
+
+test("a claim is accepted as the operator builds it, with a class or without", async () => {
+  await operator.must(DRY_RUN, claim);
+  const { storageClassName: _, ...spec } = claim.spec;
+  await operator.must(DRY_RUN, { ...claim, spec });
+});
+
+test("any other claim of the operator's is refused, and what it must be is said", async () => {
+  const [owner] = claim.metadata.ownerReferences;
+  const { "paddock.dev/session-uid": _, ...withoutUid } = claim.metadata.labels;
+  const { ownerReferences: __, ...ownerless } = claim.metadata;
+  const metadata = (change: object): object => ({ ...claim, metadata: { ...claim.metadata, ...change } });
+  const spec = (change: object): object => ({ ...claim, spec: { ...claim.spec, ...change } });
+  const snapshot = { apiGroup: "snapshot.storage.k8s.io", kind: "VolumeSnapshot", name: "backup" };
+  const bad: readonly (readonly [must: string, object])[] = [
+    ["have a name that ends in -w", metadata({ name: "postgres-data" })],
+    ["be owned by one Session", { ...claim, metadata: ownerless }],
+    ["be owned by one Session", metadata({ ownerReferences: [{ ...owner, kind: "Environment" }] })],
+    ["be owned by one Session", metadata({ ownerReferences: [{ ...owner, controller: false }] })],
+    ["be owned by one Session", metadata({ ownerReferences: [owner, { ...owner, name: "other", uid: "other-uid", controller: false }] })],
+    ["be owned by one Session", metadata({ ownerReferences: [{ ...owner, uid: "other-uid" }] })],
+    ["be owned by one Session", metadata({ labels: withoutUid })],
+    ["carry the label app.kubernetes.io/managed-by: paddock", metadata({ labels: { ...claim.metadata.labels, "app.kubernetes.io/managed-by": "me" } })],
+    ["ask for a file system that one node has at a time", spec({ accessModes: ["ReadWriteMany"] })],
+    ["ask for a file system that one node has at a time", spec({ accessModes: ["ReadWriteOnce", "ReadOnlyMany"] })],
+    ["ask for a file system that one node has at a time", spec({ volumeMode: "Block" })],
+    ["be empty", spec({ dataSource: snapshot })],
+    ["be empty", spec({ dataSourceRef: { kind: "PersistentVolumeClaim", name: "postgres-data" } })],
+    ["be empty", spec({ volumeName: "pv-of-postgres" })],
+    ["be empty", spec({ selector: { matchLabels: { app: "postgres" } } })],
+  ];
+  for (const [must, object] of bad) {
+    const refusal = await operator.refusal(DRY_RUN, object);
+    assert.ok(refusal.includes(`a PersistentVolumeClaim of the operator must ${must}`), `${must}: ${refusal}`);
+  }
 });
 
 test("any other pod of the operator's is refused, and the rule is named", async () => {
@@ -167,6 +242,23 @@ test("commands in a runner pod take the right to read Secrets", async () => {
   assert.match(await person.refusal(raw("notes-s1", "exec"), {}), /not found/);
   await grant(namespace, person, [{ apiGroups: [""], resources: ["secrets"], verbs: ["get"] }]);
   assert.match(await person.refusal(raw("notes-r1", "exec"), {}), /not found/);
+});
+
+test("ports of runner and sandbox pods take the right to read Secrets: requests behind them get the credentials of the session", async () => {
+  const person = await openUser("forwarder");
+  await grant(namespace, person, [{ apiGroups: [""], resources: ["pods", "pods/portforward", "pods/proxy"], verbs: ["get", "create", "update", "patch", "delete"] }]);
+  const pods = `/api/v1/namespaces/${namespace}/pods`;
+  const forward = (name: string) => person.refusal(["create", "--raw", `${pods}/${name}/portforward?ports=8080`, "-f", "-"], {});
+  const proxy = (name: string, verb = "get") => person.refusal([verb, "--raw", `${pods}/${name}/proxy/v1/bind`, ...(verb === "get" || verb === "delete" ? [] : ["-f", "-"])], {});
+  const refused = new RegExp(`ports of the pod \\S+, behind which requests get the credentials of its session: ask for get on secrets in namespace ${namespace} \\(kubectl auth can-i get secrets -n ${namespace}\\)`);
+  for (const name of ["notes-r1", "notes-s1", "notes-s12"]) assert.match(await forward(name), refused, name);
+  for (const name of ["notes-r1", "notes-s1", "notes-s1:8080", "notes-s1:tools", "http:notes-s1:8080", "https:notes-s1:8080", "http:notes-s1:"]) assert.match(await proxy(name), refused, name);
+  for (const verb of ["create", "replace", "delete"]) assert.match(await proxy("notes-s1:8080", verb), refused, verb);
+  // Past admission: there is no such pod.
+  assert.match(await forward("shop-1"), /not found/);
+  assert.match(await proxy("shop-1:8080"), /not found/);
+  await grant(namespace, person, [{ apiGroups: [""], resources: ["secrets"], verbs: ["get"] }]);
+  for (const answer of [await forward("notes-r1"), await forward("notes-s1"), await proxy("notes-s1:8080")]) assert.match(answer, /not found/);
 });
 
 test("changing a runner pod, or putting a container beside it, takes the right to read Secrets", async () => {

@@ -13,12 +13,18 @@ let namespace: string;
 let platform: Identity;
 let user: Identity;
 
+const EIGHT_KEYS = ["openai", ...Array.from({ length: 7 }, (_, i) => `key-${i}`)];
+const HOST = "api.example.com";
 const DRY_RUN = ["create", "--dry-run=server", "-f", "-"];
 const CREATE = ["create", "-f", "-"];
 
 const inNamespace = (object: object): object => ({ ...object, metadata: { ...(object as { metadata: object }).metadata, namespace } });
 const model = (name: string, secret?: string) => ({ name, model: "m", baseURL: "http://scripted-model:8080/v1", ...(secret === undefined ? {} : { apiKey: { secretKeyRef: { name: secret, key: "k" } } }) });
 const environment = (name: string, spec: object): object => inNamespace(buildEnvironment(name, { spec }));
+/** An Environment that adds a credential for each Secret to requests to HOST. */
+const credentialed = (name: string, secrets: readonly string[], network: object = {}): object =>
+  environment(name, { network: { allowedHosts: [{ host: HOST }], ...network }, credentials: secrets.map((secret, i) => ({ name: `c${i}`, secretKeyRef: { name: secret, key: "k" }, hosts: [HOST] })) });
+const authorities = (map: string): object => ({ caBundle: { configMapKeyRef: { name: map, key: "roots.pem" } } });
 const mayGet = (resource: string, ...resourceNames: readonly string[]) => ({ apiGroups: [""], resources: [resource], resourceNames, verbs: ["get"] });
 
 function schedule(name: string, spec: object, metadata: object = {}): object {
@@ -32,7 +38,7 @@ before(async () => {
   [platform, user] = await Promise.all([openUser("platform"), openUser("user")]);
   await grant(namespace, platform, "paddock-platform");
   await grant(namespace, platform, "paddock-agent-author");
-  await grant(namespace, platform, [mayGet("secrets", "openai", ...Array.from({ length: 7 }, (_, i) => `key-${i}`), "registry")]);
+  await grant(namespace, platform, [mayGet("secrets", ...EIGHT_KEYS, "registry"), mayGet("configmaps", "company-roots")]);
   await grant(namespace, user, [
     { apiGroups: ["paddock.dev"], resources: ["sessions", "schedules"], verbs: ["get", "list", "create", "update", "patch", "delete"] },
     { apiGroups: ["paddock.dev"], resources: ["environments"], resourceNames: ["shared"], verbs: ["use"] },
@@ -41,7 +47,7 @@ before(async () => {
 });
 
 test("an Environment may name the Secrets that its author may get, eight keys and four pull secrets", async () => {
-  const models = ["openai", ...Array.from({ length: 7 }, (_, i) => `key-${i}`)].map((secret, i) => model(`m${i}`, secret));
+  const models = EIGHT_KEYS.map((secret, i) => model(`m${i}`, secret));
   await platform.must(CREATE, environment("full", { models, imagePullSecrets: [{ name: "registry" }] }));
 });
 
@@ -52,6 +58,41 @@ test("an Environment that names a Secret its author may not get is refused, and 
   );
   const pullSecrets = ["registry", "x1", "x2", "x3"].map((name) => ({ name }));
   assert.match(await platform.refusal(DRY_RUN, environment("foreign", { models: [model("a")], imagePullSecrets: pullSecrets })), /spec\.imagePullSecrets\[1\] names x1, which you may not get/);
+});
+
+test("credentials may come from the Secrets that the author may get, eight of them, with authorities from a ConfigMap and keys of eight models beside them", async () => {
+  await platform.must(DRY_RUN, credentialed("credentialed", EIGHT_KEYS));
+  await platform.must(CREATE, environment("everything", { models: EIGHT_KEYS.map((secret, i) => model(`m${i}`, secret)), imagePullSecrets: [{ name: "registry" }], ...(credentialed("", EIGHT_KEYS, authorities("company-roots")) as { spec: { network: object; credentials: object } }).spec }));
+});
+
+test("a credential from a Secret that the author may not get is refused, the last of eight too", async () => {
+  assert.match(
+    await platform.refusal(DRY_RUN, credentialed("foreign", ["openai", "payroll"])),
+    new RegExp(`spec\\.credentials\\[1\\]\\.secretKeyRef names payroll, which you may not get: ask for get on secret payroll in namespace ${namespace} \\(kubectl auth can-i get secret/payroll -n ${namespace}\\)`),
+  );
+  assert.match(await platform.refusal(DRY_RUN, credentialed("foreign", [...EIGHT_KEYS.slice(0, 7), "payroll"])), /spec\.credentials\[7\]\.secretKeyRef names payroll, which you may not get/);
+});
+
+test("authorities from a ConfigMap that the author may not get are refused: who reads them out of a sandbox would have got it", async () => {
+  await platform.must(DRY_RUN, credentialed("rooted", [], authorities("company-roots")));
+  assert.match(
+    await platform.refusal(DRY_RUN, credentialed("rooted", [], authorities("salaries"))),
+    new RegExp(`spec\\.network\\.caBundle\\.configMapKeyRef names salaries, which you may not get: ask for get on configmap salaries in namespace ${namespace}`),
+  );
+});
+
+test("who may not get a credential that stays can neither send it elsewhere nor have it written in another way", async () => {
+  await must(["apply", "-f", "-"], { input: JSON.stringify(credentialed("lent", ["payroll"])) });
+  const change = (...operations: readonly object[]) => platform.refusal(["patch", "environment", "lent", "-n", namespace, "--type=json", "-p", JSON.stringify(operations)]);
+  const refused = /spec\.credentials\[0\]\.secretKeyRef names payroll, which you may not get/;
+  const evil = "evil.example.net";
+  assert.match(await change({ op: "add", path: "/spec/network/allowedHosts/-", value: { host: evil } }, { op: "replace", path: "/spec/credentials/0/hosts", value: [evil] }), refused);
+  assert.match(await change({ op: "add", path: "/spec/credentials/0/inject", value: { header: "X-Echo" } }), refused);
+  // A name may be answered with another address, by whoever the author of the Environment says.
+  assert.match(await change({ op: "add", path: "/spec/network/allowedHosts/0/addresses", value: ["10.0.0.0/8"] }), refused);
+  assert.match(await change({ op: "add", path: "/spec/network/caBundle", value: { configMapKeyRef: { name: "company-roots", key: "roots.pem" } } }), refused);
+  await platform.must(["label", "environment", "lent", "-n", namespace, "team=blue"]);
+  await platform.must(["patch", "environment", "lent", "-n", namespace, "--dry-run=server", "--type=json", "-p", JSON.stringify([{ op: "remove", path: "/spec/credentials" }])]);
 });
 
 test("an update is checked against the whole new spec: another address for a key that stays would steal it", async () => {

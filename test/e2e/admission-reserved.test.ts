@@ -51,6 +51,17 @@ test("labels and annotations of Paddock's are refused on its own kinds and on po
   assert.match(await owner.refusal(DRY_RUN, session("mine", { annotations: { [ANNOTATIONS.trigger]: "1" } })), /annotation paddock\.dev\/trigger belongs/);
 });
 
+test("labels of Paddock's are refused on claims as well: a claim that carries them would be taken for a session's", async () => {
+  const claim = (name: string, metadata: object = {}): object => inNamespace({ apiVersion: "v1", kind: "PersistentVolumeClaim", metadata: { name, ...metadata }, spec: { accessModes: ["ReadWriteOnce"], storageClassName: "none-such", resources: { requests: { storage: "1Mi" } } } });
+  assert.match(await owner.refusal(DRY_RUN, claim("mine", { labels: { "paddock.dev/session-uid": "x" } })), /label paddock\.dev\/session-uid belongs to the operator/);
+  assert.match(await owner.refusal(DRY_RUN, claim("mine", { labels: { "app.kubernetes.io/managed-by": "paddock" } })), /label app\.kubernetes\.io\/managed-by belongs/);
+  await owner.must(CREATE, claim("mine-w", { labels: { "example.com/team": "blue" } }));
+  assert.match(await owner.refusal(["label", "persistentvolumeclaim", "mine-w", "-n", namespace, "paddock.dev/session-uid=x"]), /label paddock\.dev\/session-uid belongs/);
+  const patch = JSON.stringify({ metadata: { labels: { "paddock.dev/session-uid": "x" } } });
+  assert.match(await owner.refusal(["patch", "persistentvolumeclaim", "mine-w", "-n", namespace, "--subresource=status", "--type=merge", "-p", patch]), /label paddock\.dev\/session-uid belongs/);
+  await owner.must(["label", "persistentvolumeclaim", "mine-w", "-n", namespace, "example.com/tier=one"]);
+});
+
 test("other labels, other managers and the trigger of a Schedule are people's own", async () => {
   await owner.must(DRY_RUN, pod("mine", { labels: { "app.kubernetes.io/managed-by": "argocd", "example.com/component": "runner" } }));
   await owner.must(DRY_RUN, schedule("mine", {}, { annotations: { [ANNOTATIONS.trigger]: "1" } }));
