@@ -115,6 +115,18 @@ test("a result that is beside its event says that it is only the start", () => {
   assert.deepEqual(buildView(recordOf(foldAll([stored], started))).result, { outcome: "Completed", text: "x".repeat(2048), truncated: true, message: "" });
 });
 
+test("a result that would steer a terminal in kubectl describe shows what it holds instead", () => {
+  const text = "\u001b[2J\u202etxt\u2066\rx\u200b\u00ad\u009b31m\u{e0041}";
+  const { result } = buildView(recordOf(foldAll([runFinishedEvent({ text, reason: "because \u202e" })], started)));
+  assert.deepEqual(result, {
+    outcome: "Completed", text: "\\u{1b}[2J\\u{202e}txt\\u{2066}\\u{d}x\\u{200b}\\u{ad}\\u{9b}31m\\u{e0041}", truncated: false, message: "because \\u{202e}",
+  });
+  const harmless = "C:\\path\t👩‍👩‍👧 ❤️ नमस्ते שלום\nline";
+  assert.equal(buildView(recordOf(foldAll([runFinishedEvent({ text: harmless.replace("\n", "\r\n") })], started))).result?.text, harmless);
+  const long = buildView(recordOf(foldAll([runFinishedEvent({ text: "\u202e".repeat(1000) })], started))).result;
+  assert.ok(long?.truncated === true && Buffer.byteLength(long.text) <= 4096);
+});
+
 test("counters alone are not urgent", () => {
   const before = buildView(recordOf(started));
   const counted = buildView(recordOf(foldAll([event("model.responded", answer)], started), { version: 8 }));

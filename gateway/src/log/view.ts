@@ -69,10 +69,18 @@ function buildUsage({ inputTokens, cachedInputTokens, outputTokens, costNanoUSD,
 function buildResult({ outcome, text, reason, blob }: NonNullable<SessionState["finished"]>): NonNullable<RecordView["result"]> {
   const start = startOfText(text);
   // Of a text that is beside its event only the start came here.
-  return { outcome, ...start, truncated: start.truncated || blob !== undefined, message: reason };
+  return { outcome, ...start, truncated: start.truncated || blob !== undefined, message: shownOf(reason) };
 }
 
+/** What a terminal obeys, and what turns the direction of writing or is not seen; joiners and selectors of emoji and scripts stay. */
+const ACTIVE = /(?![\n\t])\p{Cc}|[\u{ad}\u{61c}\u{200b}\u{200e}\u{200f}\u{2028}-\u{202e}\u{2060}-\u{206f}\u{feff}\u{e0000}-\u{e007f}]/gu;
+
+const shownOf = (text: string): string => text.replaceAll("\r\n", "\n").replace(ACTIVE, (active) => `\\u{${(active.codePointAt(0) ?? 0).toString(16)}}`);
+
+/** For people's terminals: `kubectl describe` shows status as it is. The log has every character. */
 function startOfText(text: string): { readonly text: string; readonly truncated: boolean } {
-  const start = startOfBytes(text, RESULT_BYTES);
-  return { text: start, truncated: start.length < text.length };
+  const whole = startOfBytes(text, RESULT_BYTES);
+  const shown = shownOf(whole);
+  const start = startOfBytes(shown, RESULT_BYTES);
+  return { text: start, truncated: whole.length < text.length || start.length < shown.length };
 }
