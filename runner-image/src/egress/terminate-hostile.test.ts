@@ -91,3 +91,17 @@ test("a program that hangs up in the middle of its upload was allowed, and what 
   while (lab.notes.length === 0) await new Promise(setImmediate);
   assert.deepEqual(lab.notes, [{ host: HOST, port, method: "PUT", decision: "Allow", rule: "network.allowedHosts[0]", sent: 1_000, received: 0 }]);
 });
+
+test("a program that sends requests ahead of their answers without end loses its connection", async (t) => {
+  const setting = await startHost(t, (request, response) => { if (request.url !== "/never") response.end(); });
+  const ask = (path: string): string => `GET ${path} HTTP/1.1\r\nhost: ${HOST}:${setting.port}\r\n\r\n`;
+  const many = await setting.lab.secure(HOST, setting.port);
+  const end = new Promise((done) => many.once("close", done));
+  many.resume().write(ask("/never").repeat(1_000));
+  await end;
+  const few = await setting.lab.secure(HOST, setting.port);
+  few.write(`${ask("/").repeat(50)}${ask("/").replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n")}`);
+  const pieces: Buffer[] = [];
+  for await (const piece of few) pieces.push(piece as Buffer);
+  assert.equal(Buffer.concat(pieces).toString().match(/HTTP\/1\.1 200/g)?.length, 51);
+});

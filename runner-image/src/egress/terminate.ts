@@ -35,13 +35,21 @@ const HANDSHAKE_MS = 10_000;
 const IDLE_MS = 300_000;
 /** Requests at once in one HTTP/2 connection of a program. */
 const MOST_STREAMS = 100;
+/** Requests that one HTTP/1.1 connection of a program has sent before their answers are complete: programs wait, and each takes memory here. */
+const MOST_AHEAD = 64;
+
+/** A connection that speaks HTTP/1.1, with the number of its requests that are not answered yet. */
+interface Http1Lane {
+  readonly lane: Lane;
+  ahead: number;
+}
 
 /** Ends programs' connections here and carries their requests. One for a session. */
 export function createInspector(ports: InspectorPorts): EgressInspector {
   const { account, policy, limits } = ports;
   const handshakeMs = limits?.handshakeMs ?? HANDSHAKE_MS;
   const idleMs = limits?.idleMs ?? IDLE_MS;
-  const lanes = new WeakMap<Duplex, Lane>();
+  const lanes = new WeakMap<Duplex, Http1Lane>();
 
   /** The far side of a connection, which ends with it; the connection ends with its signal. */
   const openLane = (duplex: Duplex, connection: EgressConnection, isPlain: boolean): Lane => {
@@ -66,19 +74,21 @@ export function createInspector(ports: InspectorPorts): EgressInspector {
   const silentMs = 2 * idleMs;
   http1.timeout = silentMs;
   const onRequest = (asksFirst: boolean) => (request: IncomingMessage, response: ServerResponse): void => {
-    const lane = lanes.get(request.socket);
-    if (lane === undefined) { request.socket.destroy(); return; }
-    carry(inboundOfHttp1(request, response, asksFirst), lane);
+    const served = lanes.get(request.socket);
+    if (served === undefined || served.ahead >= MOST_AHEAD) { request.socket.destroy(); return; }
+    served.ahead += 1;
+    response.once("close", () => { served.ahead -= 1; });
+    carry(inboundOfHttp1(request, response, asksFirst), served.lane);
   };
   http1.on("request", onRequest(false));
   http1.on("checkContinue", onRequest(true));
   http1.on("upgrade", (request: IncomingMessage, socket: Duplex, head: Buffer) => {
-    const lane = lanes.get(socket);
-    if (lane === undefined) { socket.destroy(); return; }
-    carryUpgrade({ request, socket, head }, lane, { ...ports, idleMs }).catch(() => { socket.destroy(); });
+    const served = lanes.get(socket);
+    if (served === undefined) { socket.destroy(); return; }
+    carryUpgrade({ request, socket, head }, served.lane, { ...ports, idleMs }).catch(() => { socket.destroy(); });
   });
   const serveHttp1 = (duplex: Duplex, lane: Lane): void => {
-    lanes.set(duplex, lane);
+    lanes.set(duplex, { lane, ahead: 0 });
     http1.emit("connection", duplex);
   };
   const serveHttp2 = (socket: TLSSocket, lane: Lane): void => {
