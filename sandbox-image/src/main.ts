@@ -23,8 +23,9 @@ process.on("uncaughtException", (error) => {
   log("error", "uncaught exception", { stack: stackOf(error) });
   process.exit(1);
 });
-// As process 1's only child nothing else ends it; its container takes every command with it.
-for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => process.exit(0));
+// As process 1's only child nothing else ends it; its container takes every command with it. Not with 0: of a pod that it evicts the kubelet would say
+// that it has succeeded, and not why it had to go.
+for (const [signal, code] of [["SIGTERM", 143], ["SIGINT", 130]] as const) process.once(signal, () => process.exit(code));
 
 const config = readConfig();
 mkdirSync(config.home, { recursive: true });
