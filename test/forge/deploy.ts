@@ -117,7 +117,8 @@ function buildDeployment(image: string): object {
               imagePullPolicy: "IfNotPresent",
               command: ["node", "--disable-warning=ExperimentalWarning", "/opt/forge/main.ts"],
               securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ["ALL"] } },
-              readinessProbe: { httpGet: { path: "/healthz", port: FORGE_PORTS.control }, periodSeconds: 1 },
+              // Unready for a moment it would have no address and measure nothing: on a loaded machine an answer may take seconds.
+              readinessProbe: { httpGet: { path: "/healthz", port: FORGE_PORTS.control }, periodSeconds: 1, timeoutSeconds: 10, failureThreshold: 30 },
               volumeMounts: [...mounts.map((mount) => ({ ...mount, readOnly: true })), { name: "tmp", mountPath: "/tmp" }],
             },
           ],
