@@ -63,16 +63,14 @@ test("a value that another request left with the host is masked, also where this
   assert.equal((await lab.ask(`${url}/private/x`)).body, `Bearer ${STARS} ${STARS}`);
 });
 
-test("a credential does not go out in plain HTTP where the host is offered with TLS", async (t) => {
+test("a credential does not go out in plain HTTP, whatever the port", async (t) => {
   const port = await listen(t, createServer(echo));
-  const ask = async (ports: number[]): Promise<unknown> => {
+  for (const ports of [[port, 443], [port]]) {
     const lab = await startInspected(t, { network: { allowedHosts: [{ host: HOST, ports }] }, credentials: [CREDENTIAL] });
     await lab.write("api", SECRET);
     const reply = await askOver(await lab.tunnel(HOST, port), `http://${HOST}:${port}/`);
-    return JSON.parse(reply.body).headers.authorization;
-  };
-  assert.equal(await ask([port, 443]), undefined);
-  assert.equal(await ask([port]), `Bearer ${STARS}`);
+    assert.equal(JSON.parse(reply.body).headers.authorization, undefined);
+  }
 });
 
 test("gRPC's word for trailers reaches a host that speaks HTTP/2, and no other", async (t) => {

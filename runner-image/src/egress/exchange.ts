@@ -5,7 +5,7 @@ import { pipeline, Transform } from "node:stream";
 import { buildDenial, decideRequest, isDenial, quote, whereOf } from "./decision.ts";
 import { decodeStreams } from "./decode.ts";
 import { answerHeaders, mapHeaders, requestHeaders } from "./headers.ts";
-import { hasCredential, injectedHeader, isOfferedTls, matchCredentials } from "./inject.ts";
+import { hasCredential, injectedHeader, matchCredentials } from "./inject.ts";
 import { createMaskTable, maskStream } from "./mask.ts";
 import type { MaskTable } from "./mask.ts";
 import type { EgressAccount, EgressConnection, EgressDenial, InjectedHeader, RequestGrant } from "./policy.ts";
@@ -100,7 +100,8 @@ export async function admitRequest(inbound: Pick<Inbound, "method" | "path" | "a
   const grant = decideRequest(policy, connection, { method, path });
   if (isDenial(grant)) return grant;
   if (!hasCredential(credentials, target.host)) return { grant, injected: [], mask: undefined };
-  const matched = isPlain && isOfferedTls(policy, target.host) ? [] : matchCredentials(credentials, target.host, { method, path });
+  // In plain HTTP everybody on the way could read it, and the program chooses what it speaks.
+  const matched = isPlain ? [] : matchCredentials(credentials, target.host, { method, path });
   const injected: InjectedHeader[] = [];
   // Also those that this request does not get: another one may have left them with the host, before this process started.
   for (const credential of credentials.filter((one) => hasCredential([one], target.host))) {

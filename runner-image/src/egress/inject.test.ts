@@ -1,8 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Credential } from "@paddock/api/network";
-import { hasCredential, injectedHeader, isOfferedTls, matchCredentials } from "./inject.ts";
-import { readPolicy } from "./rules.ts";
+import { hasCredential, injectedHeader, matchCredentials } from "./inject.ts";
 
 const secretKeyRef = { name: "tokens", key: "token" };
 const git: Credential = { name: "git", secretKeyRef, hosts: ["git.example.com"], inject: { basicUsername: "x-access-token" } };
@@ -32,11 +31,6 @@ test("a header is made by format, or of user name and value", () => {
   assert.deepEqual(injectedHeader(api, "abc$&$1"), { name: "api", header: "Authorization", value: "Bearer abc$&$1" });
   assert.deepEqual(injectedHeader(read, "abc"), { name: "read", header: "X-Token", value: "token=abc;" });
   assert.deepEqual(injectedHeader(git, "pä:ss"), { name: "git", header: "Authorization", value: `Basic ${Buffer.from("x-access-token:pä:ss").toString("base64")}` });
-});
-
-test("plain HTTP is meant where a host has no other port", () => {
-  const policy = readPolicy({ name: "dev", spec: { network: { allowedHosts: [{ host: "a.example.com" }, { host: "b.example.com", ports: [80, 443] }, { host: "git.example.com", ports: [80] }] } } }, []);
-  assert.deepEqual(["a.example.com", "b.example.com", "git.example.com"].map((host) => isOfferedTls(policy, host)), [true, true, false]);
 });
 
 test("a host has a credential when a pattern of one covers it", () => {

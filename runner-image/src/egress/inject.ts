@@ -2,20 +2,11 @@ import { CREDENTIAL_PLACEHOLDER, EGRESS_DEFAULTS } from "@paddock/api/egress";
 import type { Credential } from "@paddock/api/network";
 import type { EgressRequest, InjectedHeader } from "./policy.ts";
 import { isCovered } from "./rules.ts";
-import type { EgressPolicy } from "./rules.ts";
 import { findAmbiguity, isBelow } from "./rules-path.ts";
 
 /** Whether some credential names this host: then its answers are masked. Pure. */
 export function hasCredential(credentials: readonly Credential[], host: string): boolean {
   return credentials.some(({ hosts }) => hosts.some((pattern) => isCovered(pattern, host)));
-}
-
-/**
- * Whether the Environment allows a host on the port of https too. Then no credential goes there in plain HTTP, where everybody on the way could read
- * it, and a program could choose that; a host that has plain HTTP only was meant. Pure.
- */
-export function isOfferedTls({ entries }: Pick<EgressPolicy, "entries">, host: string): boolean {
-  return entries.some((entry) => isCovered(entry.host, host) && entry.ports.includes(443));
 }
 
 /** The credentials that a request gets, none where its path could be read in two ways and paths are named: those whose host, methods and paths match; of several for one header the first. Pure. */
