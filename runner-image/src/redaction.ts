@@ -31,7 +31,7 @@ export function createRedactor(): Redactor {
     },
     text,
     openEnd: (plain) => Math.min(plain.length, ...forms.map((form) => openEndOf(form, plain))),
-    value: <T>(value: T): T => (forms.length === 0 ? value : (redactAt(value, text) as T)),
+    value: <T>(value: T): T => (forms.length === 0 ? value : (mapTexts(value, text) as T)),
   };
 }
 
@@ -48,11 +48,12 @@ export function redactShapes(text: string): string {
   return redactText(QUOTED.reduce((rest, shape) => rest.replace(shape, REDACTED), text));
 }
 
-function redactAt(value: unknown, text: (plain: string) => string): unknown {
+/** A JSON value with each of its strings, member names included, mapped. Pure. */
+export function mapTexts(value: unknown, text: (plain: string) => string): unknown {
   if (typeof value === "string") return text(value);
-  if (Array.isArray(value)) return value.map((item) => redactAt(item, text));
+  if (Array.isArray(value)) return value.map((item) => mapTexts(item, text));
   if (value === null || typeof value !== "object") return value;
-  return Object.fromEntries(Object.entries(value).map(([key, item]) => [text(key), redactAt(item, text)]));
+  return Object.fromEntries(Object.entries(value).map(([key, item]) => [text(key), mapTexts(item, text)]));
 }
 
 function formsOf(secret: string): string[] {

@@ -17,7 +17,7 @@ import { createOutward, readText } from "./outward.ts";
 import type { NetworkSettings, Outward } from "./outward.ts";
 import { perform } from "./perform.ts";
 import type { Effects } from "./perform.ts";
-import { createRedactor } from "./redaction.ts";
+import type { Redactor } from "./redaction.ts";
 import { createHands } from "./sandbox/hands.ts";
 import type { LinkTimes } from "./sandbox/link.ts";
 import { createPulse } from "./signal.ts";
@@ -37,6 +37,8 @@ export interface ShellPorts {
   readonly linkTimes?: LinkTimes;
   readonly network: NetworkSettings;
   readonly limits: ModelLimits;
+  /** Of the process, which holds one session's secrets: its log has them replaced, too. */
+  readonly redactor: Redactor;
   readonly logger: Logger;
   readonly now: () => number;
   /** 0 ≤ x < 1. */
@@ -186,11 +188,11 @@ function tryOpening(shell: Shell, assignment: Assignment, signal: AbortSignal): 
 
 function openSession(shell: Shell, assignment: Assignment, signal: AbortSignal): Session {
   const { ports, pulse } = shell;
+  const { podName, podUid, credentialFile, limits, redactor, random, now, gateway, network } = ports;
   const { bundle, epoch, lastBatch, bindKey } = assignment;
   const logger = ports.logger.child({ session: `${bundle.session.namespace}/${bundle.session.name}`, epoch });
   logger.info({ uid: bundle.session.uid, sinceStartMs: Math.round(performance.now()) }, "assigned");
   const transcript = createTranscript(bundle, pulse.beat);
-  const redactor = createRedactor();
   // The sandbox is told this key and could print it; it is of no use elsewhere, and does not belong into the log.
   redactor.add(bindKey);
   const onFault = (error: Error): void => {
@@ -199,7 +201,6 @@ function openSession(shell: Shell, assignment: Assignment, signal: AbortSignal):
   };
   const intake = createIntake({ gateway: ports.gateway, transcript, logger, random: ports.random, signal, onFault });
   const append = createAppend({ gateway: ports.gateway, transcript, intake, redactor, logger, random: ports.random, signal: shell.detached.signal, epoch, lastBatch });
-  const { podName, podUid, credentialFile, limits, random, now, gateway, network } = ports;
   const outward = createOutward({ assignment, network, gateway, credentialFile, redactor, append, logger, now, onChange: pulse.beat });
   const { probe, trust, serve } = outward;
   const onLinkClosed = (): void => {

@@ -19,6 +19,7 @@ import { connectGateway } from "../gateway.ts";
 import { MODEL_LIMITS } from "../model/transport.ts";
 import type { NetworkSettings } from "../outward.ts";
 import type { Canary } from "../sandbox/bind.ts";
+import { createRedactor } from "../redaction.ts";
 import { runRunner } from "../shell.ts";
 import type { Ending, ShellPorts } from "../shell.ts";
 
@@ -186,6 +187,7 @@ export async function openLab(t: TestContext, options: LabOptions): Promise<Lab>
         sandboxPort: sandbox.port,
         network: networkOf(pod),
         limits: MODEL_LIMITS,
+        redactor: createRedactor(),
         logger: pino({ level: "silent" }),
         now: Date.now,
         random: () => 0,

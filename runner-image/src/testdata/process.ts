@@ -1,9 +1,10 @@
 // A runner as a process of its own, told by its argument what a pod is told by its environment: for tests that kill it.
 import { join } from "node:path";
-import { pino } from "pino";
 import { connectGateway } from "../gateway.ts";
+import { createLogger } from "../logger.ts";
 import { MODEL_LIMITS } from "../model/transport.ts";
 import type { NetworkSettings } from "../outward.ts";
+import { createRedactor } from "../redaction.ts";
 import { runRunner } from "../shell.ts";
 
 export interface ProcessOptions {
@@ -17,6 +18,7 @@ export interface ProcessOptions {
 }
 
 const options = JSON.parse(process.argv[2] ?? "") as ProcessOptions;
+const redactor = createRedactor();
 const stop = new AbortController();
 process.once("SIGTERM", () => stop.abort());
 const ending = await runRunner(
@@ -28,7 +30,8 @@ const ending = await runRunner(
     sandboxPort: options.sandboxPort,
     network: options.network,
     limits: MODEL_LIMITS,
-    logger: pino({ level: "warn" }),
+    redactor,
+    logger: createLogger({ level: "warn", podName: options.podUid, redactor }),
     now: Date.now,
     random: Math.random,
   },

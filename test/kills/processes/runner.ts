@@ -4,10 +4,11 @@ import { join } from "node:path";
 import type { NewEvent } from "@paddock/api/log/events";
 import { RUNNER_EVENTS } from "@paddock/api/wire/runner";
 import type { AppendRequest } from "@paddock/api/wire/runner";
-import { createLogger } from "../../../gateway/src/telemetry/logger.ts";
 import { connectGateway } from "../../../runner-image/src/gateway.ts";
 import type { Gateway } from "../../../runner-image/src/gateway.ts";
+import { createLogger } from "../../../runner-image/src/logger.ts";
 import { MODEL_LIMITS } from "../../../runner-image/src/model/transport.ts";
+import { createRedactor } from "../../../runner-image/src/redaction.ts";
 import { runRunner } from "../../../runner-image/src/shell.ts";
 
 export interface RunnerOptions {
@@ -27,7 +28,8 @@ export interface Question {
 }
 
 const options = JSON.parse(process.argv[2] ?? "") as RunnerOptions;
-const logger = createLogger("info").child({ name: "runner", pod: options.podName });
+const redactor = createRedactor();
+const logger = createLogger({ level: "info", podName: options.podName, redactor }).child({ name: "runner" });
 const waiting = new Map<number, () => void>();
 let questions = 0;
 process.on("message", ({ id }: { readonly id: number }) => waiting.get(id)?.());
@@ -69,7 +71,7 @@ try {
   const credentialFile = (name: string): string => join(options.folder, "credentials", name, "value");
   // Sandboxes of the tests reach all of loopback, but for what is not there.
   const network = { privateRanges: [], canaries: [{ host: "127.0.0.1", port: 9 }], caBundleFile: join(options.folder, "ca", "ca.crt"), resolvConfFile: join(options.folder, "resolv.conf") };
-  const ending = await runRunner({ gateway: asking(gateway), podName, podUid, credentialFile, sandboxPort, network, limits: MODEL_LIMITS, logger, now: Date.now, random: Math.random }, stop.signal);
+  const ending = await runRunner({ gateway: asking(gateway), podName, podUid, credentialFile, sandboxPort, network, limits: MODEL_LIMITS, redactor, logger, now: Date.now, random: Math.random }, stop.signal);
   logger.info({ ending }, "the runner ends");
   process.exit(0);
 } catch (error) {
