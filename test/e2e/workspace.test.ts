@@ -118,7 +118,7 @@ test("a storage class that does not exist: the Session says so and what to chang
   await must(["delete", "session", "unplaced", "-n", namespace]);
 });
 
-test("a command that takes all memory loses the sandbox with that reason, and the session goes on in a new one", async (t) => {
+test("a command that takes all memory ends, alone or with its sandbox, with that reason, and the session goes on", async (t) => {
   await apply(namespace, buildEnvironment("small", { spec: withModel({ sandbox: { resources: { requests: { memory: "128Mi" }, limits: { memory: "192Mi" } } } }) }));
   await apply(namespace, buildSession("memory", "memory", { environment: "small" }));
   const session = await finished(namespace, "memory", 240);
