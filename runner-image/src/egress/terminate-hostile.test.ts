@@ -1,10 +1,13 @@
 import assert from "node:assert/strict";
 import { randomBytes, randomInt } from "node:crypto";
 import { connect as connectHttp2, constants } from "node:http2";
+import { createServer as createNet } from "node:net";
+import type { Socket } from "node:net";
 import { test } from "node:test";
 import type { TestContext } from "node:test";
 import { echo, HOST, startHost } from "./testdata/host.ts";
 import type { Setting } from "./testdata/host.ts";
+import { listen, startInspected } from "./testdata/inspected.ts";
 
 // Programs that mean harm: nothing that they send may end the runner, or another program's requests.
 
@@ -104,4 +107,18 @@ test("a program that sends requests ahead of their answers without end loses its
   const pieces: Buffer[] = [];
   for await (const piece of few) pieces.push(piece as Buffer);
   assert.equal(Buffer.concat(pieces).toString().match(/HTTP\/1\.1 200/g)?.length, 51);
+});
+
+test("a connection that is still being made when its program is gone is not kept", async (t) => {
+  const knocked = Promise.withResolvers<Socket>();
+  // Takes connections and says nothing.
+  const port = await listen(t, createNet((socket) => { knocked.resolve(socket); }));
+  const lab = await startInspected(t, { network: { allowedHosts: [{ host: HOST, ports: [port], methods: ["GET"] }] }, limits: { handshakeMs: 3_600_000 } });
+  const program = await lab.secure(HOST, port);
+  program.write(`GET / HTTP/1.1\r\nhost: ${HOST}:${port}\r\n\r\n`);
+  const arrived = await knocked.promise;
+  const end = new Promise((done) => arrived.once("close", done));
+  arrived.resume();
+  program.destroy();
+  await end;
 });

@@ -52,7 +52,9 @@ export async function openUpstream(
   { entries, alpn }: { readonly entries: readonly number[]; readonly alpn: readonly string[] | undefined },
 ): Promise<Socket | TLSSocket | EgressDenial> {
   const socket = await dial(target, entries, signal);
-  if (isDenial(socket) || alpn === undefined) return socket;
+  if (isDenial(socket)) return socket;
+  endWith(signal, socket);
+  if (alpn === undefined) return socket;
   const secureContext = await trust.context();
   if (secureContext === undefined) {
     socket.destroy();
@@ -75,6 +77,14 @@ export async function openUpstream(
       done(secure);
     });
   });
+}
+
+/** Whoever it was made for may be gone before it is handed over. */
+function endWith(signal: AbortSignal, socket: Socket): void {
+  const end = (): void => { socket.destroy(); };
+  signal.addEventListener("abort", end, { once: true });
+  socket.once("close", () => { signal.removeEventListener("abort", end); });
+  if (signal.aborted) end();
 }
 
 const UNKNOWN_AUTHORITY = new Set(["UNABLE_TO_VERIFY_LEAF_SIGNATURE", "SELF_SIGNED_CERT_IN_CHAIN", "DEPTH_ZERO_SELF_SIGNED_CERT", "UNABLE_TO_GET_ISSUER_CERT", "UNABLE_TO_GET_ISSUER_CERT_LOCALLY", "CERT_UNTRUSTED"]);
