@@ -41,6 +41,10 @@ test("each usual form of a value becomes as many stars", () => {
     form: new URLSearchParams({ a: SECRET }).toString().slice(2),
     json: JSON.stringify(SECRET).slice(1, -1),
     jsonSlash: JSON.stringify(SECRET).slice(1, -1).replaceAll("/", "\\/"),
+    html: "ghp_s3cr3t/Value+with&quot;odd&amp;&lt;chars&gt; ~",
+    htmlMustache: "ghp_s3cr3t&#x2F;Value+with&quot;odd&amp;&lt;chars&gt; ~",
+    htmlLower: "ghp_s3cr3t&#x2f;Value+with&quot;odd&amp;&lt;chars&gt; ~",
+    htmlGo: "ghp_s3cr3t/Value&#43;with&#34;odd&amp;&lt;chars&gt; ~",
     hex: Buffer.from(SECRET).toString("hex"),
     hexUpper: Buffer.from(SECRET).toString("hex").toUpperCase(),
   };
@@ -48,6 +52,13 @@ test("each usual form of a value becomes as many stars", () => {
     const masked = maskText([SECRET], `before ${form} after`);
     assert.match(masked, /^before \*+=* after$/, name);
     assert.equal(masked.length, `before ${form} after`.length, name);
+  }
+});
+
+test("a value is found where a server escapes for HTML or as Gson does", () => {
+  const value = "a=b'c/d+e&f0";
+  for (const form of ["a=b&#39;c/d+e&amp;f0", "a=b&#x27;c/d+e&amp;f0", "a&#x3D;b&#39;c&#x2F;d+e&amp;f0", "a=b&#x27;c&#x2F;d+e&amp;f0", "a=b&#39;c/d&#43;e&amp;f0", "a\\u003db\\u0027c/d+e\\u0026f0"]) {
+    assert.equal(maskText([value], `<p>${form}</p>`), `<p>${"*".repeat(form.length)}</p>`);
   }
 });
 

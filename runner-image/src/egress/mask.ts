@@ -23,7 +23,7 @@ export interface MaskTable {
 
 /**
  * Masks values wherever a server sends them back: as they are, in base64 and base64url at each of the three alignments (as far as the value alone
- * fixes the characters), percent-encoded, JSON-escaped, in hexadecimal of either case. Each masked byte becomes one `*`, so that lengths, and what
+ * fixes the characters), percent-encoded, JSON- and HTML-escaped, in hexadecimal of either case. Each masked byte becomes one `*`, so that lengths, and what
  * counts on them, stay. Values of less than eight characters are masked as they are only: what is derived from them would be found in
  * ordinary text. Time is linear in what is read, whatever the values and the text are (Aho and Corasick, 1975).
  */
@@ -63,7 +63,7 @@ export function formsOf(value: string): string[] {
   const raw = bytes.toString("latin1");
   if (value.length < SHORTEST_DERIVED) return [raw];
   const hex = bytes.toString("hex");
-  const derived = [...base64Forms(bytes), ...percentForms(value), ...jsonForms(value), hex, hex.toUpperCase()];
+  const derived = [...base64Forms(bytes), ...percentForms(value), ...jsonForms(value), ...htmlForms(value), hex, hex.toUpperCase()];
   return [...new Set([raw, ...derived.filter((form) => form.length >= SHORTEST_DERIVED)])];
 }
 
@@ -87,7 +87,24 @@ function percentForms(value: string): string[] {
 function jsonForms(value: string): string[] {
   const plain = JSON.stringify(value).slice(1, -1);
   const html = plain.replace(/[<>&]/g, escapeUnit);
-  return [plain, plain.replaceAll("/", "\\/"), html].flatMap((text) => [Buffer.from(text).toString("latin1"), text.replace(/[\u0080-\uffff]/g, escapeUnit)]);
+  const gson = plain.replace(/[<>&='\u2028\u2029]/g, escapeUnit);
+  return [plain, plain.replaceAll("/", "\\/"), html, gson].flatMap((text) => [Buffer.from(text).toString("latin1"), text.replace(/[\u0080-\uffff]/g, escapeUnit)]);
+}
+
+const NAMED = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#39;" } as const;
+/** Beyond the usual names what common libraries write otherwise: Python, Mustache and its kin, Go. */
+const HTML_ESCAPES: readonly Readonly<Record<string, string>>[] = [
+  NAMED,
+  { ...NAMED, "'": "&#x27;" },
+  { ...NAMED, "/": "&#x2F;", "=": "&#x3D;", "`": "&#x60;" },
+  { ...NAMED, "'": "&#x27;", "/": "&#x2F;" },
+  { ...NAMED, '"': "&#34;" },
+  { ...NAMED, '"': "&#34;", "+": "&#43;" },
+];
+
+function htmlForms(value: string): string[] {
+  return HTML_ESCAPES.map((escapes) => Buffer.from(value.replace(/[&<>"'/=`+]/g, (character) => escapes[character] ?? character)).toString("latin1"))
+    .flatMap((text) => [text, text.replace(/&#x\w+;/g, (escape) => escape.toLowerCase())]);
 }
 
 function escapeUnit(unit: string): string {
