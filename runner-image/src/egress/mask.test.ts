@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
+import { once } from "node:events";
 import { test } from "node:test";
 import fc from "fast-check";
-import { createMaskTable, formsOf } from "./mask.ts";
+import { createMaskTable, formsOf, maskStream } from "./mask.ts";
 import type { MaskTable } from "./mask.ts";
 
 const SECRET = "ghp_s3cr3t/Value+with\"odd&<chars> ~";
@@ -128,4 +129,21 @@ test("the piece that is given stays as it is", () => {
   const piece = Buffer.from(SECRET);
   createMaskTable([SECRET]).start().write(piece);
   assert.equal(piece.toString(), SECRET);
+});
+
+test("whole lines, and events of a stream, never wait for what comes next", async () => {
+  const stream = maskStream(createMaskTable([SECRET, `${SECRET}-and-more`]));
+  for (const line of [`data: ${SECRET.slice(0, -1)}\n\n`, `data: ${Buffer.from(SECRET).toString("base64").slice(0, 8)}\r\n`, `data: ${SECRET}\n\n`]) {
+    stream.write(Buffer.from(line));
+    const [piece] = (await once(stream, "data")) as [Buffer];
+    assert.equal(piece.toString(), line.replace(SECRET, "*".repeat(SECRET.length)));
+  }
+});
+
+test("no form of a value has a line break", () => {
+  fc.assert(
+    fc.property(fc.string({ minLength: 1 }), (value) => {
+      for (const form of formsOf(value.replace(/[\u0000-\u001f\u007f]/g, "x"))) assert.doesNotMatch(form, /[\r\n]/);
+    }),
+  );
 });

@@ -41,7 +41,11 @@ export function createMaskTable(values: Iterable<string>): MaskTable {
   };
 }
 
-/** The same as a stream. */
+/**
+ * The same as a stream. What could be the start of a value waits for the next byte, without a time limit: who sends a value slowly enough would have it
+ * let through. Values and their forms hold no line break, so that a line, and with it an event of `text/event-stream`, never waits; a program that
+ * reads the middle of a line as it comes may see its last bytes, fewer than the longest form, with those that follow.
+ */
 export function maskStream(table: MaskTable): Transform {
   const masker = table.start();
   return new Transform({
