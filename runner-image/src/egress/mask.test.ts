@@ -39,6 +39,8 @@ test("each usual form of a value becomes as many stars", () => {
     base64url: Buffer.from(SECRET).toString("base64url"),
     percent: encodeURIComponent(SECRET),
     percentLower: encodeURIComponent(SECRET).replace(/%[0-9A-F]{2}/g, (escape) => escape.toLowerCase()),
+    percentEvery: Buffer.from(SECRET).toString("hex").toUpperCase().replace(/../g, "%$&"),
+    percentEveryLower: Buffer.from(SECRET).toString("hex").replace(/../g, "%$&"),
     form: new URLSearchParams({ a: SECRET }).toString().slice(2),
     json: JSON.stringify(SECRET).slice(1, -1),
     jsonSlash: JSON.stringify(SECRET).slice(1, -1).replaceAll("/", "\\/"),

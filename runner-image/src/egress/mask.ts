@@ -84,7 +84,9 @@ function percentForms(value: string): string[] {
   const component = encodeURIComponent(value);
   const strict = component.replace(/[!'()*]/g, (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`);
   const form = new URLSearchParams([["", value]]).toString().slice(1);
-  return [component, strict, form].flatMap((text) => [text, text.replace(/%[0-9A-F]{2}/g, (escape) => escape.toLowerCase())]);
+  // Every byte, as who escapes more than need be.
+  const every = [...Buffer.from(value)].map((byte) => `%${byte.toString(16).toUpperCase().padStart(2, "0")}`).join("");
+  return [component, strict, form, every].flatMap((text) => [text, text.replace(/%[0-9A-F]{2}/g, (escape) => escape.toLowerCase())]);
 }
 
 /** As most libraries escape, with the slash escaped besides, with what HTML would misread escaped, and without any character beyond ASCII. */
