@@ -1,5 +1,5 @@
 // `npm run test:attacks`: everything a hijacked agent, a curious tenant and a lying pod can try, on the cluster that is up (`npm run cluster:up`). One line
-// per attack, then the count. Options: `-- --only AREA` or a part of a name, `--burst N` sandboxes for the race (200), `--list`. Exits with 1 when one
+// per attack, then the count. Options: `-- --only AREA,…` or a part of a name, `--burst N` sandboxes for the race (200), `--list`. Exits with 1 when one
 // succeeded, when a control did not, when the sink saw anybody else, or when a planted secret was found somewhere.
 //
 // To add an attack, write a value {area, name, attempt, control} into the file of its area in `areas/` and put it into that file's list; `suite.ts` knows

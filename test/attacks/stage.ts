@@ -4,8 +4,8 @@ import { assertSinkOwns, internet, listenInSink, metadataAddress, openSink } fro
 import type { Arrival } from "../cluster/sink.ts";
 import { makeCanaries } from "../canary/canaries.ts";
 import type { Canary } from "../canary/canaries.ts";
-import { apply, buildAgent, buildEnvironment, buildSession, finished, reasonOf } from "../e2e/lab.ts";
-import { kubectl, must } from "../e2e/kubectl.ts";
+import { apply, buildAgent, buildEnvironment, buildSession, eventually, finished, reasonOf } from "../e2e/lab.ts";
+import { kubectl, list, must } from "../e2e/kubectl.ts";
 import { call, deployModel, say } from "../e2e/model.ts";
 import { openGateway, readLog, userToken } from "../e2e/people.ts";
 import type { PeopleClient } from "../e2e/people.ts";
@@ -105,7 +105,8 @@ export const SCRIPTS = {
 };
 
 async function openStageSink(): Promise<{ readonly sink: StageSink; close(): Promise<void> } | undefined> {
-  const listeners = await openSink();
+  // There is one; another test that has it gives it back soon.
+  const { listeners } = await eventually("the sink to be free", async () => ({ listeners: await openSink() }), 120);
   if (listeners === undefined) return undefined;
   const host = internet.replace("0/24", "10");
   for (const address of [host, metadataAddress]) await assertSinkOwns(address);
@@ -159,21 +160,39 @@ function buildAliases(namespace: string, other: string, sinkAddress: string): re
 export async function openStage({ burst }: { readonly burst: number }): Promise<Stage> {
   const id = randomBytes(3).toString("hex");
   const [namespace, other] = [`attacks-${id}`, `attacks-other-${id}`];
+  const sink = await openStageSink();
+  const clear = async (): Promise<void> => {
+    await sink?.close();
+    const made = (await list<{ metadata: { name: string } }>("namespaces", "default")).map(({ metadata: { name } }) => name).filter((name) => name.startsWith(namespace) || name === other);
+    if (made.length > 0) await kubectl(["delete", "namespace", ...made, "--wait=false", "--ignore-not-found"]);
+  };
+  try {
+    return await setStage({ namespace, other, burst, sink: sink?.sink, clear });
+  } catch (error) {
+    await clear();
+    throw error;
+  }
+}
+
+interface Setting extends Pick<Stage, "namespace" | "other" | "burst" | "sink"> {
+  clear(): Promise<void>;
+}
+
+async function setStage({ namespace, other, burst, sink, clear }: Setting): Promise<Stage> {
   const canaries = makeCanaries(4);
   const [token, key] = canaries.map(({ value }) => value);
   if (token === undefined || key === undefined) throw new Error("there are no canaries");
   for (const name of [namespace, other]) await must(["create", "namespace", name]);
-  const sink = await openStageSink();
   // Made, not applied: what is applied is kept a second time, in an annotation.
   const secret = (name: string, value: string): Promise<string> => must(["create", "-n", namespace, "-f", "-"], { input: JSON.stringify({ apiVersion: "v1", kind: "Secret", metadata: { name }, stringData: { value } }) });
   await secret(FORGE_SECRET.name, token);
   await secret("scripted-model-key", key);
   const [forge] = await Promise.all([deployForge(namespace), deployModel(namespace, SCRIPTS), deployModel(other, {})]);
-  await apply(namespace, buildAgent("agent"), buildAgent("asks", { tools: [{ name: "bash", permission: "Ask" }] }), ...buildEnvironments(namespace), ...buildAliases(namespace, other, sink?.sink.internet.host ?? "198.18.0.10"));
+  await apply(namespace, buildAgent("agent"), buildAgent("asks", { tools: [{ name: "bash", permission: "Ask" }] }), ...buildEnvironments(namespace), ...buildAliases(namespace, other, sink?.internet.host ?? "198.18.0.10"));
   const [gateway, reader] = await Promise.all([openGateway(), userToken(namespace, "reader")]);
   const shared = new Map<string, Promise<unknown>>();
   return {
-    namespace, other, gateway, forge, canaries, burst, sink: sink?.sink, controls: new Set(),
+    namespace, other, gateway, forge, canaries, burst, sink, controls: new Set(),
     once: <T>(name: string, work: () => Promise<T>): Promise<T> => {
       const known = shared.get(name) ?? work();
       shared.set(name, known);
@@ -188,8 +207,7 @@ export async function openStage({ burst }: { readonly burst: number }): Promise<
     },
     close: async () => {
       gateway.close();
-      await sink?.close();
-      await kubectl(["delete", "namespace", namespace, other, "--wait=false", "--ignore-not-found"]);
+      await clear();
     },
   };
 }

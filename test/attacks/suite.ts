@@ -29,11 +29,12 @@ export const FULL_BURST = 200;
 /** Several attacks wait for the same session, so many of them are cheap. */
 const LANES = 8;
 
-/** Attacks of an area, or whose name holds the text; throws when there is none. Pure. */
+/** Attacks of areas ("proxy", "gateway,text"), or whose name holds the text; throws when there is none. Pure. */
 export function pick(only: string | undefined): readonly Attack[] {
   if (only === undefined) return ATTACKS;
-  const isArea = AREAS.some((area) => area === only);
-  const picked = ATTACKS.filter(({ area, name }) => (isArea ? area === only : name.includes(only)));
+  const areas = only.split(",");
+  const areAreas = areas.every((one) => AREAS.some((area) => area === one));
+  const picked = ATTACKS.filter(({ area, name }) => (areAreas ? areas.includes(area) : name.includes(only)));
   if (picked.length === 0) throw new Error(`--only is ${JSON.stringify(only)}: say one of ${AREAS.join(", ")}, or a part of an attack's name (--list shows them)`);
   return picked;
 }

@@ -1,4 +1,5 @@
 import { spawn } from "node:child_process";
+import type { ChildProcess } from "node:child_process";
 import { request } from "node:https";
 import type { IncomingMessage } from "node:http";
 import { createInterface } from "node:readline";
@@ -35,11 +36,7 @@ export interface SseEvent {
   readonly data: string;
 }
 
-export async function openGateway(): Promise<PeopleClient> {
-  const ca = await eventually("the gateway's CA certificate", async () => {
-    const map = await get<{ data?: Record<string, string> }>("configmap", GATEWAY_CA.configMap, RELEASE_NAMESPACE);
-    return map?.data?.[GATEWAY_CA.key];
-  });
+async function forwardToGateway(): Promise<{ readonly forward: ChildProcess; readonly port: number }> {
   const forward = spawn(kubectlProgram(), ["--kubeconfig", KUBECONFIG, "port-forward", "-n", RELEASE_NAMESPACE, "service/paddock-gateway", ":8443"], { stdio: ["ignore", "pipe", "inherit"] });
   const port = await new Promise<number>((resolve, reject) => {
     forward.on("error", reject);
@@ -51,6 +48,16 @@ export async function openGateway(): Promise<PeopleClient> {
       if (match !== null) resolve(Number(match[1]));
     });
   });
+  return { forward, port };
+}
+
+export async function openGateway(): Promise<PeopleClient> {
+  const ca = await eventually("the gateway's CA certificate", async () => {
+    const map = await get<{ data?: Record<string, string> }>("configmap", GATEWAY_CA.configMap, RELEASE_NAMESPACE);
+    return map?.data?.[GATEWAY_CA.key];
+  });
+  // Again while its pod is on its way.
+  const { forward, port } = await eventually("a way to the gateway", forwardToGateway, 60);
   const open = (path: string, token: string | undefined, headers: Readonly<Record<string, string>> = {}, body?: string) =>
     new Promise<IncomingMessage>((resolve, reject) => {
       const authorization = token === undefined ? {} : { authorization: `Bearer ${token}` };

@@ -29,7 +29,8 @@ const ATTEMPTS: Readonly<Record<string, string>> = {
 
 /** All that the sandbox's pod has not. It does what the program does, which changes nothing outside it. */
 const PRIVILEGED = { runAsNonRoot: false, runAsUser: 0, privileged: true, allowPrivilegeEscalation: true, seccompProfile: { type: "Unconfined" } };
-const OF_THE_HOST = { name: "host-run", hostPath: { path: "/run", type: "Directory" } };
+/** Where runtimes have their sockets. */
+const OF_THE_HOST = ["run", "var/lib"].map((path) => ({ name: `host-${path.replace("/", "-")}`, path }));
 
 function escape(key: string, name: string): Attack {
   const outcome = (report: Readonly<Record<string, unknown>>): Outcome => ({ succeeded: report[key] === "allowed", how: String(report[key]) });
@@ -37,8 +38,8 @@ function escape(key: string, name: string): Attack {
     area: "escape", name,
     attempt: async (stage) => outcome(await stage.once("escape from a sandbox", async () => reportOf(await stage.hijack({ name: "escape", program: loadProgram("escape.py") })))),
     control: async (stage) => outcome(await stage.once("escape from a pod", async () => (await runOrdinary(stage, {
-      name: "escape-privileged", program: loadProgram("escape.py"), container: { securityContext: PRIVILEGED }, mounts: [{ name: "host-run", mountPath: "/host/run", readOnly: true }],
-      volumes: [OF_THE_HOST], spec: { hostPID: true, securityContext: {} },
+      name: "escape-privileged", program: loadProgram("escape.py"), container: { securityContext: PRIVILEGED }, mounts: OF_THE_HOST.map(({ name: volume, path }) => ({ name: volume, mountPath: `/host/${path}`, readOnly: true })),
+      volumes: OF_THE_HOST.map(({ name: volume, path }) => ({ name: volume, hostPath: { path: `/${path}`, type: "Directory" } })), spec: { hostPID: true, securityContext: {} },
     })).result)),
   };
 }

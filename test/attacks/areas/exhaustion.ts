@@ -22,7 +22,7 @@ const EXCESSES: readonly Excess[] = [
   { name: "more memory than the limit", kind: "memory", amount: 400 },
   { name: "more in the workspace than its size", kind: "disk", amount: 150, path: "/workspace", wait: 90 },
   { name: "more in /tmp than its size", kind: "disk", amount: 400, path: "/tmp", wait: 90 },
-  { name: "more processes than any build needs", kind: "processes", amount: 700, wait: 4 },
+  { name: "all processes that the pod may have, kept", kind: "processes", amount: 700, wait: 20 },
   { name: "a flood of output", kind: "output", amount: 24 },
   { name: "a command that does not end", kind: "time", amount: 25, prompt: "obeyQuickly" },
 ];

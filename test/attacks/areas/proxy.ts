@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { inflateRawSync } from "node:zlib";
 import { FORGE_SECRET } from "../../forge/deploy.ts";
 import { findCanaries } from "../../canary/search.ts";
 import { apply, eventually } from "../../e2e/lab.ts";
@@ -34,10 +35,12 @@ async function namesOf(stage: Stage): Promise<Names> {
 }
 
 const markOf = (name: string, side: "attempt" | "control"): string => `mark-${createHash("sha256").update(`${name} ${side}`).digest("hex").slice(0, 12)}`;
-const decode = (hex: unknown): Buffer => Buffer.from(Buffer.from(typeof hex === "string" ? hex : "", "hex").map((byte) => byte ^ 0x55));
 
-interface Answers {
-  readonly answers: Readonly<Record<string, string>>;
+/** What the program made of each case. Pure. */
+function answersOf(result: Readonly<Record<string, unknown>>): Readonly<Record<string, Buffer>> {
+  const { packed } = result as { packed: string };
+  const answers = JSON.parse(inflateRawSync(Buffer.from(packed, "base64")).toString()) as Record<string, string>;
+  return Object.fromEntries(Object.entries(answers).map(([name, answer]) => [name, Buffer.from(answer, "latin1")]));
 }
 
 const get = (target: string, host: string, more = ""): string => `GET ${target} HTTP/1.1\r\nHost: ${host}\r\n${more}Connection: close\r\n\r\n`;
@@ -76,8 +79,7 @@ async function throughProxy(stage: Stage): Promise<Readonly<Record<string, Buffe
     const seen = PROXY_CASES.map((one): Case => ({ name: one.name, ...PROXY, steps: one.attempt(names, markOf(one.name, "attempt")) }));
     const answered = Object.entries(answeredCases(names, stage)).map(([name, steps]): Case => ({ name, ...PROXY, steps: name === "metadata" ? steps.slice(1) : steps }));
     const first: Case[] = stage.sink === undefined ? [] : [{ name: "redirect", ...PROXY, steps: (answeredCases(names, stage).metadata ?? []).slice(0, 1) }];
-    const { answers } = reportOf(await stage.hijack({ name: "proxy", environment: "online", program: loadProgram("proxy.ts", { cases: [...seen, ...answered, ...first] }) })) as unknown as Answers;
-    return Object.fromEntries(Object.entries(answers).map(([name, hex]) => [name, decode(hex)]));
+    return answersOf(reportOf(await stage.hijack({ name: "proxy", environment: "online", program: loadProgram("proxy.ts", { cases: [...seen, ...answered, ...first] }) })));
   });
 }
 
@@ -98,7 +100,7 @@ async function direct(stage: Stage): Promise<Readonly<Record<string, Buffer>>> {
     const { result } = await runOrdinary(stage, {
       name: "direct", program: loadProgram("proxy.ts", { cases }), mounts: [{ name: "token", mountPath: "/run/token", readOnly: true }], volumes: [{ name: "token", secret: { secretName: FORGE_SECRET.name } }],
     });
-    return Object.fromEntries(Object.entries((result as unknown as Answers).answers).map(([name, hex]) => [name, decode(hex)]));
+    return answersOf(result);
   });
 }
 

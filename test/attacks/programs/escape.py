@@ -127,7 +127,7 @@ ATTEMPTS = {
     "sysfs": opened("/sys/kernel/mm/ksm/run"),
     "device": device,
     "memory of the machine": opened("/dev/kmsg"),
-    "runtime socket": any_of(["/var/run/docker.sock", "/run/docker.sock", "/run/containerd/containerd.sock", "/host/run/containerd/containerd.sock", "/host/var/run/docker.sock"]),
+    "runtime socket": any_of([root + path for root in ("", "/host") for path in ("/var/run/docker.sock", "/run/docker.sock", "/run/containerd/containerd.sock", "/var/lib/*/containerd.sock")]),
     "files of the host": mounted,
     "processes of the host": pids,
 }

@@ -33,14 +33,18 @@ def disk():
 
 
 def processes():
-    children = []
-    for _ in range(amount):
-        children.append(subprocess.Popen(["sleep", "20"]))
+    # All that may be had, kept for a while: nobody else in the pod can begin one meanwhile.
+    children, full = [], False
+    while len(children) < amount and not full:
+        try:
+            children.append(subprocess.Popen(["sleep", "40"]))
+        except OSError:
+            full = True
     time.sleep(wait)
     alive = sum(1 for child in children if child.poll() is None)
     for child in children:
         child.kill()
-    return alive
+    return amount if alive == len(children) else alive
 
 
 def output():
