@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { once } from "node:events";
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
 import { test } from "node:test";
@@ -32,6 +32,16 @@ test("the time limit kills what ignores SIGTERM and what has a session of its ow
   const { status, content } = await run("bash", { command: `echo begun; trap '' TERM; setsid sleep ${sleep} & sleep ${sleep}; echo never` }, 3);
   assert.deepEqual([status, content], ["timeout", "begun\n[stopped: the time limit of 3 s is up]"]);
   assert.deepEqual(pidsOf(sleep), []);
+});
+
+test("output is not lost when what carries it runs only long after the command has ended, as on a loaded machine", async (t) => {
+  const { run, workspace } = await openBound(t);
+  const result = run("bash", { command: "relay=$(pgrep -x -s 0 cat); kill -STOP $relay; echo late; echo $$ $relay > pids.part; mv pids.part pids" });
+  await until("the command to name its processes", () => existsSync(`${workspace}/pids`));
+  const [shell = 0, relay = 0] = readFileSync(`${workspace}/pids`, "utf8").trim().split(" ").map(Number);
+  await until("its shell to have ended", () => !existsSync(`/proc/${shell}`));
+  setTimeout(() => process.kill(relay, "SIGCONT"), 500);
+  assert.equal((await result).content, "late\n[exit code 0]");
 });
 
 test("a background process that holds the pipe does not hold the call, goes on after it, and may go on writing", async (t) => {
