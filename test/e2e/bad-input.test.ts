@@ -138,10 +138,92 @@ const environmentCases: readonly Case[] = [
   { fault: "a link of another scheme", bad: buildEnvironment("e", { spec: { telemetry: { traceURLTemplate: "javascript:alert({traceId})" } } }), says: ["spec.telemetry.traceURLTemplate", "e.g. https://jaeger.example.com"] },
   { fault: "a peer without ports", bad: reaching({ ports: [] }), says: ["spec.network.inCluster[0].ports", "at least 1"] },
   { fault: "the same port twice", bad: reaching({ ports: [80, 80] }), says: ["spec.network.inCluster[0].ports[1]", "Duplicate value", "80"] },
+  { fault: "a host with a scheme", bad: hosted("https://api.example.com"), says: ["spec.network.allowedHosts[0].host", '"https://api.example.com"', "without scheme, port, path"] },
+  { fault: "a host with a port", bad: hosted("api.example.com:443"), says: ["allowedHosts[0].host", '"api.example.com:443"', "a host name only"] },
+  { fault: "a host with a path", bad: hosted("api.example.com/v1"), says: ["allowedHosts[0].host", '"api.example.com/v1"', "a host name only"] },
+  { fault: "a host in capitals", bad: hosted("API.example.com"), says: ["allowedHosts[0].host", '"API.example.com"', "in lower case"] },
+  { fault: "a host with a final dot", bad: hosted("api.example.com."), says: ["allowedHosts[0].host", '"api.example.com."', "final dot"] },
+  { fault: "an address for a host", bad: hosted("10.0.0.1"), says: ["allowedHosts[0].host", '"10.0.0.1"', "no IP address"] },
+  { fault: "an IPv6 address for a host", bad: hosted("[::1]"), says: ["allowedHosts[0].host", '"[::1]"', "no IP address"] },
+  { fault: "a host of one word", bad: hosted("localhost"), says: ["allowedHosts[0].host", '"localhost"', "no single word"] },
+  { fault: "every host", bad: hosted("*"), says: ["allowedHosts[0].host", '"*"', "*.example.com"] },
+  { fault: "every host of a top-level domain", bad: hosted("*.com"), says: ["allowedHosts[0].host", '"*.com"', "*.example.com"] },
+  { fault: "a host with a label of 64 characters", bad: hosted(`${"a".repeat(64)}.com`), says: ["allowedHosts[0].host", "a host name only"] },
+  { fault: "every Service", bad: hosted("*.tools.svc"), says: ["allowedHosts[0].host", '"*.tools.svc"', "write the name of one Service"] },
+  { fault: "a cloud's metadata service", bad: hosted("metadata.google.internal"), says: ["allowedHosts[0].host", '"metadata.google.internal"', "hands out credentials of the node"] },
+  { fault: "the API server", bad: hosted("kubernetes.default.svc"), says: ["allowedHosts[0].host", '"kubernetes.default.svc"', "this is the API server"] },
+  { fault: "an allowed host without name", bad: allowing({ host: undefined, ports: [443] }), says: ["spec.network.allowedHosts[0].host", "Required value"] },
+  { fault: "65 hosts", bad: buildEnvironment("e", { spec: { network: { allowedHosts: Array.from({ length: 65 }, (_, i) => ({ host: `h${i}.example.com` })) } } }), says: ["spec.network.allowedHosts", "Too many: 65", "at most 64"] },
+  { fault: "a host's port 0", bad: allowing({ ports: [0] }), says: ["spec.network.allowedHosts[0].ports[0]", "Invalid value: 0", "greater than or equal to 1"] },
+  { fault: "a host's port twice", bad: allowing({ ports: [443, 443] }), says: ["spec.network.allowedHosts[0].ports[1]", "Duplicate value", "443"] },
+  { fault: "a method in small letters", bad: allowing({ methods: ["get"] }), says: ["spec.network.allowedHosts[0].methods[0]", '"get"', "in capital letters, e.g. GET"] },
+  { fault: "no method at all", bad: allowing({ methods: [] }), says: ["spec.network.allowedHosts[0].methods", "at least 1"] },
+  { fault: "a path without slash", bad: allowing({ paths: ["repos"] }), says: ["spec.network.allowedHosts[0].paths[0]", '"repos"', "starts with /"] },
+  { fault: "a path with a query", bad: allowing({ paths: ["/repos?page=1"] }), says: ["paths[0]", '"/repos?page=1"', "without query"] },
+  { fault: "a path that is escaped", bad: allowing({ paths: ["/a%2fb"] }), says: ["paths[0]", '"/a%2fb"', "without query, fragment, space, quote, %"] },
+  { fault: "a path with a letter that is not ASCII", bad: allowing({ paths: ["/é"] }), says: ["paths[0]", "in ASCII"] },
+  { fault: "a path upwards", bad: allowing({ paths: ["/public/../private"] }), says: ["paths[0]", '"/public/../private"', "write the path without //, /./ and /../"] },
+  { fault: "a path with an empty segment", bad: allowing({ paths: ["/a//b"] }), says: ["paths[0]", '"/a//b"', "write the path without //"] },
+  { fault: "addresses that are no CIDR", bad: allowing({ addresses: ["10.0.0.1"] }), says: ["spec.network.allowedHosts[0].addresses[0]", '"10.0.0.1"', "write a CIDR such as 10.20.0.0/16"] },
+  { fault: "addresses with numbers above 255", bad: allowing({ addresses: ["300.0.0.0/8"] }), says: ["addresses[0]", '"300.0.0.0/8"', "0 to 255"] },
+  { fault: "addresses with bits beyond the prefix", bad: allowing({ addresses: ["10.1.1.1/16"] }), says: ["addresses[0]", '"10.1.1.1/16"', "write the network itself"] },
+  { fault: "IPv4 addresses written as IPv6", bad: allowing({ addresses: ["::ffff:10.0.0.0/104"] }), says: ["addresses[0]", '"::ffff:10.0.0.0/104"', "IPv4 networks as such"] },
+  ...["127.0.0.0/8", "0.0.0.0/0", "169.254.169.254/32", "100.100.100.200/32", "224.0.0.0/4", "::/0", "::1/128", "fe80::/64"].map((cidr) => (
+    { fault: `addresses that are nobody's, ${cidr}`, bad: allowing({ addresses: [cidr] }), says: ["addresses[0]", `"${cidr}"`, "nobody's requests go there"] }
+  )),
+  { fault: "a credential without hosts", bad: credentialed({ hosts: undefined }), says: ["spec.credentials[0].hosts", "Required value"] },
+  { fault: "a credential for no host", bad: credentialed({ hosts: [] }), says: ["spec.credentials[0].hosts", "at least 1"] },
+  { fault: "a credential for a host that is not allowed", bad: credentialed({ hosts: ["other.example.com"] }), says: ["spec", "credentials[].hosts names a host that network.allowedHosts does not have", "letter for letter"] },
+  { fault: "a credential in the manifest itself", bad: credentialed({ value: "not-a-key" }), says: ['unknown field "spec.credentials[0].value"'] },
+  { fault: "a credential of no Secret", bad: credentialed({ secretKeyRef: undefined }), says: ["spec.credentials[0].secretKeyRef", "Required value"] },
+  { fault: "a credential in a header of the connection", bad: credentialed({ inject: { header: "HOST" } }), says: ["spec.credentials[0].inject.header", '"HOST"', "not about the connection itself, e.g. Authorization"] },
+  { fault: "a credential in a header with a colon", bad: credentialed({ inject: { header: "X-Key:" } }), says: ["inject.header", '"X-Key:"', "a header's name, e.g. Authorization"] },
+  { fault: "a format without its value", bad: credentialed({ inject: { format: "Bearer" } }), says: ["spec.credentials[0].inject.format", '"Bearer"', "{value} where the credential belongs"] },
+  { fault: "a format with a line of its own", bad: credentialed({ inject: { format: "Bearer {value}\r\nX-Admin: yes" } }), says: ["inject.format", "in ASCII"] },
+  { fault: "a format that ends in a space", bad: credentialed({ inject: { format: "Bearer {value} " } }), says: ["inject.format", "no space at its ends"] },
+  { fault: "a format and a user name", bad: credentialed({ inject: { format: "{value}", basicUsername: "me" } }), says: ["spec.credentials[0].inject", "at most one of format and basicUsername"] },
+  { fault: "a user name with a colon", bad: credentialed({ inject: { basicUsername: "me:you" } }), says: ["spec.credentials[0].inject.basicUsername", '"me:you"', "without a colon"] },
+  { fault: "the same credential twice", bad: credentialed({}, {}), says: ["spec.credentials[1]", "Duplicate value"] },
+  { fault: "nine credentials", bad: credentialed(...Array.from({ length: 9 }, (_, i) => ({ name: `c${i}` }))), says: ["spec.credentials", "Too many: 9", "at most 8"] },
+  { fault: "authorities from a key that is none", bad: buildEnvironment("e", { spec: { network: { caBundle: { configMapKeyRef: { name: "roots", key: "a/b" } } } } }), says: ["spec.network.caBundle.configMapKeyRef.key", '"a/b"', "key of a ConfigMap"] },
+  { fault: "an enforcement that does not exist", bad: buildEnvironment("e", { spec: { network: { enforcement: "Off" } } }), says: ["spec.network.enforcement", '"Off"', '"Verified", "Unverified"'] },
+  { fault: "a persistence that does not exist", bad: working({ persistence: "Always" }), says: ["spec.sandbox.workspace.persistence", '"Always"', '"Ephemeral", "Session"'] },
+  { fault: "a storage class for no volume", bad: working({ storageClassName: "fast" }), says: ["spec.sandbox.workspace", "storageClassName goes with persistence: Session"] },
+  { fault: "a storage class that is no name", bad: working({ persistence: "Session", storageClassName: "Fast SSD" }), says: ["spec.sandbox.workspace.storageClassName", '"Fast SSD"', "lower-case letters"] },
+  { fault: "user namespaces in words", bad: buildEnvironment("e", { spec: { sandbox: { userNamespaces: "yes" } } }), says: ["spec.sandbox.userNamespaces", "must be of type boolean"] },
   { fault: "a time limit over a week", bad: buildEnvironment("e", { spec: { limits: { timeoutSeconds: 604801 } } }), says: ["spec.limits.timeoutSeconds", "604801", "less than or equal to 604800"] },
   { fault: "a field of a later release", bad: buildEnvironment("e", { spec: { warmPool: { runners: 1 } } }), says: ['unknown field "spec.warmPool"'] },
   { fault: "a label key with a space", bad: reaching({ ports: [80], podSelector: { matchLabels: { "my app": "x" } } }), says: ["podSelector.matchLabels", "keys such as app or app.kubernetes.io/name"] },
 ];
+
+/** Of the longest of everything: what the API server would spend on rules is bounded by it. */
+const MOST_HOSTS = Array.from({ length: 64 }, (_, i) => ({
+  host: `${"h".repeat(60)}.${"i".repeat(60)}.h${i}.example.com`,
+  ports: Array.from({ length: 16 }, (__, port) => port + 1),
+  methods: Array.from({ length: 16 }, (__, length) => `M${"A".repeat(length)}`),
+  paths: Array.from({ length: 16 }, (__, index) => `/${"a".repeat(500)}${index}`),
+  addresses: Array.from({ length: 8 }, (__, index) => `10.${index}.0.0/16`),
+}));
+
+const environmentsThatAre: Readonly<Record<string, object>> = {
+  "hosts, domains and Services": { network: { allowedHosts: ["api.example.com", "*.example.com", "xn--bcher-kva.example", "git.tools.svc", "git.tools.svc.cluster.local"].map((host) => ({ host })) } },
+  "ports, methods, paths and addresses": { network: { allowedHosts: [{ host: "git.example.com", ports: [443, 8443], methods: ["GET", "POST"], paths: ["/", "/repos/acme", "/a/", "/.well-known/x", "/..."], addresses: ["10.20.0.0/16", "fd00:20::/64", "100.64.0.0/10", "192.0.2.7/32"] }] } },
+  "credentials in headers of all kinds": {
+    network: { allowedHosts: [{ host: "api.example.com" }, { host: "*.example.org" }] },
+    credentials: [
+      { name: "plain", secretKeyRef: { name: "s", key: "k" }, hosts: ["api.example.com", "*.example.org"] },
+      { name: "header", secretKeyRef: { name: "s", key: "k" }, hosts: ["api.example.com"], methods: ["GET"], paths: ["/v1"], inject: { header: "X-Api-Key", format: "token {value}" } },
+      { name: "basic", secretKeyRef: { name: "s", key: "k" }, hosts: ["api.example.com"], inject: { basicUsername: "x-access-token" } },
+    ],
+  },
+  "authorities of its own, and enforcement that nobody verifies": { network: { caBundle: { configMapKeyRef: { name: "roots", key: "roots.pem" } }, enforcement: "Unverified" } },
+  "a workspace on a volume larger than the storage of its pod": { sandbox: { workspace: { size: "9Gi", persistence: "Session", storageClassName: "fast" }, resources: { limits: { "ephemeral-storage": "1Gi" } } } },
+};
+
+const theMostOfEverything: object = {
+  network: { allowedHosts: MOST_HOSTS, caBundle: { configMapKeyRef: { name: "c", key: "k" } } },
+  credentials: Array.from({ length: 8 }, (_, i) => ({ name: `c${i}`, secretKeyRef: { name: "s", key: "k" }, hosts: MOST_HOSTS.slice(56).map(({ host }) => host), paths: MOST_HOSTS[0]?.paths, methods: MOST_HOSTS[0]?.methods, inject: { header: "A".repeat(64), format: `${"x".repeat(200)}{value}` } })),
+};
 
 const sessionCases: readonly Case[] = [
   { fault: "an unknown field", bad: buildSession("s", "go", { spec: { promt: "x" } }), says: ['unknown field "spec.promt"'] },
@@ -202,6 +284,18 @@ describe("a manifest with a fault", () => {
       await accepts(good);
     });
   }
+
+  for (const [what, spec] of Object.entries(environmentsThatAre)) {
+    it(`Environment: is accepted with ${what}`, async () => {
+      await accepts(buildEnvironment("full", { spec }));
+    });
+  }
+
+  it("Environment: is accepted with the most of everything, which the API server can afford to check", async () => {
+    // Not applied: kubectl would keep a copy in an annotation, which is too long for one.
+    const { code, stderr } = await kubectl(["create", "--dry-run=server", "-n", namespace, "-f", "-"], { input: JSON.stringify(buildEnvironment("most", { spec: theMostOfEverything })) });
+    assert.equal(code, 0, stderr);
+  });
 
   it("Session: an edit is refused, whichever field it changes, adds or removes", async () => {
     await accepts(buildSession("edited", "go"));
@@ -330,6 +424,23 @@ function limited(limits: object, requests: object = {}): object {
 
 function reaching(peer: object): object {
   return buildEnvironment("e", { spec: { network: { inCluster: [peer] } } });
+}
+
+function allowing(change: object): object {
+  return buildEnvironment("e", { spec: { network: { allowedHosts: [{ host: "api.example.com", ...change }] } } });
+}
+
+function hosted(host: string): object {
+  return allowing({ host });
+}
+
+function credentialed(...changes: readonly object[]): object {
+  const credentials = changes.map((change) => ({ name: "git", secretKeyRef: { name: "git", key: "token" }, hosts: ["api.example.com"], ...change }));
+  return buildEnvironment("e", { spec: { network: { allowedHosts: [{ host: "api.example.com" }] }, credentials } });
+}
+
+function working(workspace: object): object {
+  return buildEnvironment("e", { spec: { sandbox: { workspace } } });
 }
 
 function scheduled(scheduling: object): object {

@@ -56,7 +56,7 @@ function buildDeployment(image: string, scriptsDigest: string): object {
               name: "model",
               image,
               imagePullPolicy: "IfNotPresent",
-              readinessProbe: { httpGet: { path: "/healthz", port: 8080 }, periodSeconds: 1 },
+              readinessProbe: { httpGet: { path: "/healthz", port: 8080 }, periodSeconds: 1, timeoutSeconds: 10 },
               volumeMounts: [
                 { name: "scripts", mountPath: "/fixtures", readOnly: true },
                 { name: "key", mountPath: "/run/key", readOnly: true },
