@@ -3,11 +3,12 @@ import type { ToolArguments, ToolName } from "@paddock/api/policy/tools";
 import type { SandboxCall, SandboxResult } from "@paddock/api/wire/sandbox";
 import { parseArguments } from "./arguments.ts";
 import { createCrowdWatch } from "./crowd.ts";
-import type { TooManyProcesses } from "./crowd.ts";
+import type { CrowdLimits, TooManyProcesses } from "./crowd.ts";
 import { stackOf, ToolFailure } from "./failure.ts";
 import type { Log } from "./log.ts";
 import { cutMiddle } from "./output.ts";
 import { RequestRefused } from "./problem.ts";
+import { hasRoomForProcess } from "./processes.ts";
 import type { ProcessTable } from "./processes.ts";
 import { bashTool } from "./tools/bash.ts";
 import { editTool } from "./tools/edit.ts";
@@ -52,12 +53,13 @@ export interface CallPorts {
   /** Where the marks of runs begin. */
   readonly markBase: number;
   readonly log: Log;
+  readonly crowdLimits?: CrowdLimits;
 }
 
-export function createCalls({ workspace, environment, processes, markBase, log }: CallPorts): Calls {
+export function createCalls({ workspace, environment, processes, markBase, log, crowdLimits }: CallPorts): Calls {
   const seen = new Set<string>();
   const running = new Map<AbortController, { readonly mark: number; readonly result: Promise<unknown> }>();
-  const crowd = createCrowdWatch({ processes, stopRun, log });
+  const crowd = createCrowdWatch({ processes, stopRun, hasRoom: hasRoomForProcess, log, ...(crowdLimits && { limits: crowdLimits }) });
 
   function stopRun(reason: TooManyProcesses, mark?: number): boolean {
     const found = [...running].filter(([, run]) => mark === undefined || run.mark === mark);

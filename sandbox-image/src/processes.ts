@@ -1,7 +1,9 @@
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
 import { randomInt } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
+import { codeOf } from "./failure.ts";
 
 /**
  * Names a run among all runs of this machine, in what its processes inherit: this variable, and the limit of file locks (`ulimit -x`), which
@@ -14,6 +16,8 @@ const MOST_MARKS = 2 ** 20;
 const GRACE_MS = 500;
 const GIVE_UP_MS = 5000;
 const POLL_MS = 20;
+/** So many that looking at them, one by one, would take so long that they had become more. */
+const CROWDED = 128;
 
 interface Process {
   readonly pid: number;
@@ -22,10 +26,16 @@ interface Process {
   readonly session: number;
   /** Clock ticks since boot, which tells two processes of one pid apart. */
   readonly startedAt: string;
+  readonly threads: number;
 }
 
 interface Found extends Process {
   readonly mark: number | undefined;
+}
+
+export interface Count {
+  readonly processes: number;
+  readonly threads: number;
 }
 
 /**
@@ -36,8 +46,13 @@ export interface ProcessTable {
   /** From the start of a run's shell until it is reaped; the mark is in its environment. */
   adopt(mark: number, shell: number): void;
   release(shell: number): void;
-  /** How many processes live now, by run; in a container of our own with those whose run is not known, under 0. */
-  count(): ReadonlyMap<number, number>;
+  /**
+   * How many there are, ended ones that nobody has reaped included, without a look at any; in a container of our own alone. A look at one waits
+   * until it is done with `exec`, which a thousand others of the least priority put off for seconds.
+   */
+  quickCount(): number | undefined;
+  /** How many processes and threads live now, by run; in a container of our own with those whose run is not known, under 0. */
+  count(): ReadonlyMap<number, Count>;
   /** Ends a run's processes: SIGTERM, half a second later SIGKILL until none is left; at once without grace. False when one outlived five seconds of that. */
   stop(mark: number, grace?: boolean): Promise<boolean>;
   /** The same for all runs; in a container of our own for every process but ourselves. */
@@ -81,24 +96,54 @@ export function createProcessTable(base: number, ownContainer: boolean): Process
     return ownContainer ? found.filter(({ pid }) => pid !== 1 && pid !== process.pid) : found.filter(({ mark }) => mark !== undefined);
   };
 
-  function count(): ReadonlyMap<number, number> {
-    const counts = new Map<number, number>();
-    for (const { mark = 0 } of allOthers()) counts.set(mark, (counts.get(mark) ?? 0) + 1);
+  function quickCount(): number | undefined {
+    // Neither init nor this process.
+    return ownContainer ? pidsHere().length - 2 : undefined;
+  }
+
+  /** In a crowd all stand still meanwhile: none can become two, and those that are within the kernel have the processor for themselves. */
+  function atRest<Result>(act: () => Result): Result {
+    if ((quickCount() ?? 0) <= CROWDED) return act();
+    send(-1, "SIGSTOP");
+    try {
+      return act();
+    } finally {
+      send(-1, "SIGCONT");
+    }
+  }
+
+  function count(): ReadonlyMap<number, Count> {
+    const counts = new Map<number, Count>();
+    for (const { mark = 0, threads: more } of atRest(allOthers)) {
+      const { processes, threads } = counts.get(mark) ?? { processes: 0, threads: 0 };
+      counts.set(mark, { processes: processes + 1, threads: threads + more });
+    }
     return counts;
   }
 
   return {
     adopt: (mark, shell) => void shells.set(shell, mark),
     release: (shell) => void shells.delete(shell),
+    quickCount,
     count,
-    stop: (mark, grace = true) => endAll(() => look().filter((one) => one.mark === mark), { grace }),
-    stopAll: (grace = true) => endAll(allOthers, { grace, everybody: ownContainer }),
+    stop: (mark, grace = true) => endAll(() => look().filter((one) => one.mark === mark), { grace, atRest }),
+    stopAll: (grace = true) => endAll(allOthers, { grace, atRest, everybody: ownContainer }),
   };
 }
 
 /** Whether the kernel keeps this process' memory, environment and open files from those of its user: a process of ours tries. */
 export function isGuarded(): boolean {
   return spawnSync("/bin/bash", ["-c", ": < /proc/$PPID/environ"], { env: {}, stdio: "ignore" }).status !== 0;
+}
+
+/** Whether there may be one process more. Nothing tells a limit that is set on the pod, so it is tried. */
+export async function hasRoomForProcess(): Promise<boolean> {
+  try {
+    await once(spawn("/bin/true", [], { env: {}, stdio: "ignore" }), "exit");
+    return true;
+  } catch (error) {
+    return codeOf(error) !== "EAGAIN";
+  }
 }
 
 /** Whether this process is the only child of the image's init, so that everything else in the process namespace is a command's. */
@@ -111,26 +156,29 @@ interface Hunt {
   readonly grace: boolean;
   /** Nobody else's process can be hit, and so the kernel may be asked to kill all at one instant, which nothing outruns by forking. */
   readonly everybody?: boolean;
+  /** Does something while no process of a crowd can become two. */
+  readonly atRest: <Result>(act: () => Result) => Result;
 }
 
-async function endAll(find: () => readonly Process[], { grace, everybody = false }: Hunt): Promise<boolean> {
-  if (grace && signalAll(find(), "SIGTERM") === 0) return true;
-  const killAt = performance.now() + (grace ? GRACE_MS : 0);
+async function endAll(find: () => readonly Process[], hunt: Hunt): Promise<boolean> {
+  if (hunt.grace && hunt.atRest(() => signalAll(find(), "SIGTERM")) === 0) return true;
+  const killAt = performance.now() + (hunt.grace ? GRACE_MS : 0);
   // Twice none, because /proc is not read at one instant: a process that forks meanwhile may show neither itself nor its child.
   for (let empty = 0; empty < 2; ) {
-    const left = find();
     const overMs = performance.now() - killAt;
     if (overMs > GIVE_UP_MS) return false;
-    empty = left.length === 0 ? empty + 1 : 0;
-    if (overMs >= 0) kill(left, everybody);
+    const left = overMs < 0 ? find().length : killAll(find, hunt);
+    empty = left === 0 ? empty + 1 : 0;
     await sleep(POLL_MS);
   }
   return true;
 }
 
-function kill(left: readonly Process[], everybody: boolean): void {
-  if (everybody) send(-1, "SIGKILL");
-  else signalAll(left, "SIGKILL");
+/** Gives back how many there are. */
+function killAll(find: () => readonly Process[], { everybody = false, atRest }: Hunt): number {
+  if (!everybody) return atRest(() => signalAll(find(), "SIGKILL"));
+  send(-1, "SIGKILL");
+  return find().length;
 }
 
 /** Signals whole groups first: the kernel lets no member fork its way out of that. */
@@ -150,8 +198,12 @@ function send(pid: number, signal: NodeJS.Signals): void {
   }
 }
 
+function pidsHere(): readonly number[] {
+  return readdirSync("/proc").filter((name) => /^\d+$/.test(name)).map(Number);
+}
+
 function readProcesses(): readonly Process[] {
-  return readdirSync("/proc").flatMap((name) => (/^\d+$/.test(name) && Number(name) !== process.pid ? (readProcess(Number(name)) ?? []) : []));
+  return pidsHere().flatMap((pid) => (pid === process.pid ? [] : (readProcess(pid) ?? [])));
 }
 
 /** Undefined when it has ended, also when nobody has reaped it yet. */
@@ -160,7 +212,7 @@ function readProcess(pid: number): Process | undefined {
   if (stat === undefined) return undefined;
   const [state, parent, group, session, ...rest] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
   if (state === undefined || state === "Z" || state === "X") return undefined;
-  return { pid, parent: Number(parent), group: Number(group), session: Number(session), startedAt: rest[15] ?? "" };
+  return { pid, parent: Number(parent), group: Number(group), session: Number(session), threads: Number(rest[13]), startedAt: rest[15] ?? "" };
 }
 
 /**

@@ -10,6 +10,7 @@ import { createBinding } from "../binding.ts";
 import { createCalls } from "../calls.ts";
 import { createEgressChannel } from "../channel.ts";
 import type { ChannelTimes } from "../channel.ts";
+import type { CrowdLimits } from "../crowd.ts";
 import { buildEnvironment } from "../environment.ts";
 import { createSessionFiles } from "../files.ts";
 import { createForwarder } from "../forward.ts";
@@ -43,9 +44,10 @@ export const KEY = "key-0123456789";
 export interface SandboxOptions extends Partial<ChannelTimes> {
   readonly probe?: ProbeTimes;
   readonly local?: "served" | "refused";
+  readonly crowdLimits?: CrowdLimits;
 }
 
-export async function openSandbox(t: TestContext, { probe: probeTimes, local = "served", pingEveryMs = 10_000, pingDeadlineMs = 10_000 }: SandboxOptions = {}): Promise<Sandbox> {
+export async function openSandbox(t: TestContext, { probe: probeTimes, local = "served", crowdLimits, pingEveryMs = 10_000, pingDeadlineMs = 10_000 }: SandboxOptions = {}): Promise<Sandbox> {
   const workspace = realpathSync(mkdtempSync(join(tmpdir(), "paddock-sandbox-")));
   const trust = realpathSync(mkdtempSync(join(tmpdir(), "paddock-trust-")));
   const markBase = drawMarkBase();
@@ -57,7 +59,7 @@ export async function openSandbox(t: TestContext, { probe: probeTimes, local = "
   await once(forwarder, "listening");
   const proxyPort = (forwarder.address() as AddressInfo).port;
   const environment = buildEnvironment({ home: workspace, path: process.execPath.replace(/\/[^/]*$/, ":/usr/bin:/bin"), trust }, proxyPort);
-  const calls = createCalls({ workspace, environment, processes: table, markBase, log });
+  const calls = createCalls({ workspace, environment, processes: table, markBase, log, ...(crowdLimits && { crowdLimits }) });
   const isolation = createIsolation(async (given) => probe(mergeTargets(given), reach, probeTimes));
   const files = createSessionFiles(workspace, log);
   const server = createToolServer({ workspace, binding: createBinding(), calls, files, channel, isolation, trust: createTrustStore(trust, log), log, local }).listen(0, "127.0.0.1");
