@@ -16,10 +16,11 @@ const ACTIVE = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u00ad\u200b-\u200f\u202
 /** A line of its own that a log's reader would take for one. */
 const FORGED = /^\{"level":50,"msg":"forged line"\}/m;
 
-function outcomeOf(text: string): Outcome {
+/** `isLog`: a line is an entry. An answer of several lines is one in status too, and kubectl prints it so. */
+function outcomeOf(text: string, isLog: boolean): Outcome {
   const found = ACTIVE.exec(text)?.[0];
   if (found !== undefined) return { succeeded: true, how: `U+${(found.codePointAt(0) ?? 0).toString(16).padStart(4, "0")} as it is` };
-  return FORGED.test(text) ? { succeeded: true, how: "a forged line" } : { succeeded: false, how: "escaped" };
+  return isLog && FORGED.test(text) ? { succeeded: true, how: "a forged line" } : { succeeded: false, how: "escaped" };
 }
 
 /** Output that speaks, then status and tables of it. */
@@ -41,6 +42,7 @@ async function asked(stage: Stage): Promise<string> {
 
 interface Reading {
   readonly name: string;
+  readonly isLog?: true;
   read(stage: Stage): Promise<string>;
 }
 
@@ -56,14 +58,14 @@ const READINGS: readonly Reading[] = [
   { name: "the line that approvers read", read: async (stage) => must(["get", "approval", await asked(stage), "-n", stage.namespace, "-o", "jsonpath={.spec.argumentsSummary}"]) },
   { name: "kubectl describe session", read: async (stage) => must(["describe", "session", await spoken(stage), "-n", stage.namespace]) },
   { name: "kubectl get events", read: async (stage) => { await asked(stage); return must(["get", "events", "-n", stage.namespace]); } },
-  { name: "the operator's log", read: async (stage) => { await spoken(stage); return logsOf("paddock-system", ({ metadata }) => metadata.name.startsWith("paddock-operator")); } },
-  { name: "the gateway's log", read: async (stage) => { await spoken(stage); return logsOf("paddock-system", ({ metadata }) => metadata.name.startsWith("paddock-gateway")); } },
-  { name: "the sandboxes' own logs", read: async (stage) => { await spoken(stage); const { sandbox } = await held(stage, "standard"); return must(["logs", sandbox.metadata.name, "-n", stage.namespace]); } },
+  { name: "the operator's log", isLog: true, read: async (stage) => { await spoken(stage); return logsOf("paddock-system", ({ metadata }) => metadata.name.startsWith("paddock-operator")); } },
+  { name: "the gateway's log", isLog: true, read: async (stage) => { await spoken(stage); return logsOf("paddock-system", ({ metadata }) => metadata.name.startsWith("paddock-gateway")); } },
+  { name: "the sandboxes' own logs", isLog: true, read: async (stage) => { await spoken(stage); const { sandbox } = await held(stage, "standard"); return must(["logs", sandbox.metadata.name, "-n", stage.namespace]); } },
 ];
 
-export const textAttacks: readonly Attack[] = READINGS.map(({ name, read }) => ({
+export const textAttacks: readonly Attack[] = READINGS.map(({ name, isLog = false, read }) => ({
   area: "text", name: `active text in ${name}`,
-  attempt: async (stage) => outcomeOf(await read(stage)),
+  attempt: async (stage) => outcomeOf(await read(stage), isLog),
   // A program of anybody's that prints the same: the terminal gets all of it.
-  control: async (stage) => outcomeOf(await stage.once("spoken by a pod", async () => (await runOrdinary(stage, { name: "speak-ordinary", program: loadProgram("speak.py", { text: NASTY }) })).text)),
+  control: async (stage) => outcomeOf(await stage.once("spoken by a pod", async () => (await runOrdinary(stage, { name: "speak-ordinary", program: loadProgram("speak.py", { text: NASTY }) })).text), isLog),
 }));

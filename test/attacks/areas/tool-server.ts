@@ -60,8 +60,9 @@ async function unbound(stage: Stage): Promise<string> {
     const container = { name: "sandbox", image: await sandboxImage(), imagePullPolicy: "IfNotPresent", env: [{ name: "PADDOCK_WORKSPACE", value: "/workspace" }] };
     await apply(stage.namespace, { apiVersion: "v1", kind: "Pod", metadata: { name }, spec: { automountServiceAccountToken: false, terminationGracePeriodSeconds: 1, securityContext: { runAsNonRoot: true, runAsUser: 10001 }, containers: [container] } });
     return eventually("the unbound tool server", async () => {
-      const { status } = (await get<Pod>("pod", name, stage.namespace)) ?? { status: {} };
-      if (status.podIP !== undefined) stage.controls.add(status.podIP);
+      const status = (await get<Pod>("pod", name, stage.namespace))?.status;
+      if (status?.podIP === undefined) return false;
+      stage.controls.add(status.podIP);
       return status.phase === "Running" && status.podIP;
     });
   });
