@@ -163,9 +163,11 @@ async function serve(ports: ApiPorts, served: Served): Promise<void> {
  * A token is the pod's own as long as the pod is there: a runner whose pod is gone, as Kubernetes sees it, reads nothing more, whatever node still runs
  * it. One whose token has merely run out comes again with the next.
  */
-async function cutWhenRevoked({ reviewer }: ApiPorts, { stream, token }: Held): Promise<void> {
+async function cutWhenRevoked({ reviewer }: ApiPorts, held: Held): Promise<void> {
+  const { token } = held;
   const reviewed = await reviewer.reviewToken(token);
-  if (reviewed.kind === "rejected") stream.stop();
+  // One that ran out while the runner showed its next says nothing.
+  if (reviewed.kind === "rejected" && held.token === token) held.stream.stop();
 }
 
 async function waitForRegistration({ store, followers, times }: ApiPorts, podUid: string, stream: EventStream): Promise<Registration | undefined> {
