@@ -163,6 +163,11 @@ function createRunners(api: FakeApiServer, gateway: LocalGateway) {
     return progress;
   };
 
+  /** Of the sandbox beside a runner; refused by the gateway, and so asked for again, until it is there and bound. */
+  const sandboxUidOf = ({ metadata }: Pod): string => {
+    const isBeside = ({ labels }: Pod["metadata"]): boolean => labels?.[LABELS.component] === "sandbox" && labels[LABELS.sessionUid] === metadata.labels?.[LABELS.sessionUid];
+    return api.store.list(PODS).find(({ body }) => isBeside(body.metadata as Pod["metadata"]))?.body.metadata.uid ?? "";
+  };
   const eventsOf = (pod: Pod, deed: Exclude<Deed, "stay" | "die" | "evict">): readonly NewEvent[] => {
     const session = sessionOf(pod);
     switch (deed) {
@@ -176,7 +181,7 @@ function createRunners(api: FakeApiServer, gateway: LocalGateway) {
           event("run.waiting", { for: "approval", text: "", through: session.seq }),
         ];
       case "use":
-        return [toolStartedEvent(`root/${session.turn}/0`, 1), toolFinishedEvent(`root/${session.turn}/0`)];
+        return [event("isolation.reported", { podUid: sandboxUidOf(pod), probed: ["canary"], open: [] }), toolStartedEvent(`root/${session.turn}/0`, 1), toolFinishedEvent(`root/${session.turn}/0`)];
       case "sandbox":
         return [event("sandbox.requested", { reason: "a tool needs it" })];
       case "finish":

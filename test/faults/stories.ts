@@ -163,7 +163,7 @@ export const STORIES: readonly Story[] = [
   {
     name: "a call that waits for approval without pods, is approved and made",
     environment: { permissions: [{ tool: "read", decision: "Ask" }] },
-    script: [["ask"], ["use", "answer", "finish"]],
+    script: [["ask"], ["sandbox", "use", "answer", "finish"]],
     begin: startSession({ idleTimeoutSeconds: 0 }),
     meanwhile: (world) => are(world, "sessions", "AwaitingApproval", "True") && podsOf(world) === 0 && decide(world, "Approved"),
     isOver: (world) => isDone(world) && are(world, "approvals", "Resolved", "Approved") && are(world, "sessions", "Succeeded", "Completed"),
